@@ -1,0 +1,109 @@
+# `make help` lists the targets. Two of them are all a reader needs: `make reproduce` and `make test`.
+# An environment of your own can be used instead of .venv: make reproduce VENV=/path/to/environment
+
+PYTHON ?= python3
+ifdef VENV
+BIN := $(VENV)/bin
+READY :=
+else
+BIN := .venv/bin
+READY := .venv/.ready
+endif
+PY := $(BIN)/python
+
+PARAMS := nbs/params/reproduce.yaml
+RUN = $(PY) -m regmix.runner
+CODE := $(filter-out regmix/_modidx.py,$(wildcard regmix/*.py))
+PAPER := $(wildcard data/paper/*.csv)
+
+# The sections of $(PARAMS); tests/test_pipeline.py checks that both lists agree.
+FITS := ridge_512 lightgbm_512 lightgbm_early_stopped ridge_no_web lightgbm_no_web ridge_all \
+        lightgbm_stackexchange lightgbm_256_1m lightgbm_256_60m
+SIMULATIONS := paper_text release_notebook top_512_1m top_256_1m top_256_60m
+EXHIBITS := table_01 table_02 table_03 table_04 table_06 table_07 table_08 table_09 table_10 table_11 appendix_g \
+            figure_01 figure_02 figure_03 figure_04 figure_05 figure_07 figure_08 figure_09 figure_14 figure_15
+
+stamps = $(addprefix build/stamps/,$(addsuffix .stamp,$(1)))
+
+.PHONY: help reproduce test data bench book lab prep install clean
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+reproduce: build/stamps/ledger.stamp ## every table and figure, and the ledger, from the logs (minutes; try -j2)
+	@echo "figures/README.md is up to date"
+
+test: $(READY) ## rules of the notebooks, the notebooks themselves, pytest
+	$(PY) -m pytest
+	$(BIN)/nbdev_test --skip_folder_re '^[_.]|^stages$$|^exhibits$$' --n_workers 2
+
+data: $(READY) ## fetch the authors' logs into data/authors, each checked against its SHA-256
+	$(PY) -m regmix.paper
+
+bench: $(READY) ## each claim of speed beside its rival, in one run
+	$(PY) bench/sampling.py
+	$(PY) bench/scoring.py
+
+prep: $(READY) ## export the notebooks to regmix/, clean them, make README.md
+	$(BIN)/nbdev_export
+	$(BIN)/nbdev_clean
+	$(BIN)/jupyter nbconvert --log-level ERROR --to markdown nbs/index.ipynb --output-dir build --output index
+	sed -E 's#\]\(([0-9a-z_/]+\.ipynb)\)#](nbs/\1)#g; s#\]\(\.\./#](#g' build/index.md > README.md
+
+book: $(READY) ## run every chapter in place, so that the page shows its outputs; then prep
+	$(BIN)/jupyter nbconvert --log-level ERROR --to notebook --inplace --execute nbs/[0-9]*.ipynb
+	$(MAKE) prep
+
+lab: $(READY) ## open the book in JupyterLab
+	$(PY) -m jupyter lab nbs/index.ipynb
+
+install: $(READY) ## make .venv with everything pinned
+
+clean: ## remove what can be rebuilt (not .venv, not data/authors)
+	rm -rf build
+
+.venv/.ready: pyproject.toml constraints.txt
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[book,test]'
+	touch $@
+
+# --- the authors' logs: if they can be had. They count as input once they are there. ---
+AUTHORS := $(wildcard data/authors/*.csv)
+ifneq ($(REGMIX_AUTHORS_DIR),)
+ifneq ($(words $(AUTHORS)),8)
+GIVEN := given
+endif
+endif
+.PHONY: given
+build/stamps/authors.stamp: $(AUTHORS) $(GIVEN) | $(READY)
+	@$(PY) -m regmix.paper --if-possible
+	@mkdir -p $(@D) && touch $@
+
+# --- stages ---
+$(call stamps,$(FITS)): build/stamps/%.stamp: nbs/stages/20_fit_regression.ipynb $(PARAMS) $(CODE) $(PAPER) build/stamps/authors.stamp | $(READY)
+	@$(RUN) $* --stamp $@ --inputs $^
+
+$(call stamps,$(SIMULATIONS)): build/stamps/%.stamp: nbs/stages/30_simulate_mixtures.ipynb $(PARAMS) $(CODE) $(PAPER) build/stamps/authors.stamp | $(READY)
+	@$(RUN) $* --stamp $@ --inputs $^
+
+$(call stamps,paper_text top_512_1m): build/stamps/lightgbm_512.stamp
+$(call stamps,release_notebook): build/stamps/lightgbm_early_stopped.stamp
+$(call stamps,top_256_1m): build/stamps/lightgbm_256_1m.stamp
+$(call stamps,top_256_60m): build/stamps/lightgbm_256_60m.stamp
+
+# --- exhibits ---
+$(call stamps,$(EXHIBITS)): build/stamps/%.stamp: nbs/exhibits/%.ipynb $(PARAMS) $(CODE) $(PAPER) build/stamps/authors.stamp | $(READY)
+	@$(RUN) $* --stamp $@ --inputs $^
+
+$(call stamps,table_02): $(call stamps,ridge_512 lightgbm_512 lightgbm_early_stopped)
+$(call stamps,figure_02 figure_04 figure_09): $(call stamps,ridge_512 lightgbm_512)
+$(call stamps,table_06): $(call stamps,ridge_no_web lightgbm_no_web)
+$(call stamps,table_07): $(call stamps,paper_text release_notebook)
+$(call stamps,figure_03): $(call stamps,lightgbm_stackexchange)
+$(call stamps,figure_07): $(call stamps,ridge_all)
+$(call stamps,figure_14): $(call stamps,top_512_1m top_256_1m top_256_60m)
+
+build/stamps/ledger.stamp: $(call stamps,$(EXHIBITS))
+	@$(RUN) ledger --stamp $@

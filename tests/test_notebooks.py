@@ -1,0 +1,133 @@
+"""The rules of the notebooks: exports in sync, notebooks clean, ids and tags kept, directives spelled right."""
+import ast
+import filecmp
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NBS = ROOT/"nbs"
+CHAPTERS = sorted(NBS.glob("[0-9]*.ipynb"))
+RUNNABLE = sorted((NBS/"stages").glob("*.ipynb")) + sorted((NBS/"exhibits").glob("*.ipynb"))
+ALL = sorted(NBS.rglob("*.ipynb"))
+DIRECTIVES = {"default_exp", "export", "exporti", "exports", "hide", "eval:", "slow", "echo:", "hide_line"}
+
+
+def cells(path, kind=None):
+    return [c for c in nbformat.read(path, 4).cells if kind in (None, c.cell_type)]
+
+
+def name(path): return str(path.relative_to(NBS))
+
+
+def default_exp(path):
+    found = [m.group(1) for c in cells(path, "code") for m in [re.search(r"^#\|\s*default_exp\s+(\S+)", c.source, re.M)] if m]
+    return found[0] if found else None
+
+
+@pytest.mark.parametrize("path", ALL, ids=name)
+def test_format(path):
+    nb = nbformat.read(path, 4)
+    nbformat.validate(nb)
+    assert (nb.nbformat, nb.nbformat_minor) >= (4, 5), "cells need ids: nbformat 4.5"
+    ids = [c.id for c in nb.cells]
+    assert len(ids) == len(set(ids))
+    assert nb.metadata.kernelspec.name == "python3"
+    assert all(set(c.metadata) <= {"tags"} for c in nb.cells)
+    assert path.read_text().count("\n") > 20, "written as one line: use nbformat.write"
+
+
+@pytest.mark.parametrize("path", ALL, ids=name)
+def test_directives(path):
+    for c in cells(path, "code"):
+        body = False
+        for line in c.source.splitlines():
+            if line.startswith("#|"):
+                word = line[2:].split()[0]
+                assert word in DIRECTIVES, f"unknown directive {line!r}"
+                assert not body, f"{line!r} stands below code, where nbdev does not see it"
+            elif line.strip(): body = True
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+def test_chapter(path):
+    first = cells(path)[0]
+    assert re.match(r"# .+\n\n> .+", first.source), "a chapter begins with '# Title' and '> subtitle'"
+    assert default_exp(path), "a chapter exports a module"
+    for c in cells(path, "code"):
+        assert not re.search(r"^from \S+ import \*", c.source, re.M), "import names, not *"
+
+
+def test_one_notebook_a_module_and_back():
+    exports = [default_exp(p) for p in ALL if default_exp(p)]
+    assert len(exports) == len(set(exports)), "two notebooks export to one module"
+    modules = {p.stem for p in (ROOT/"regmix").glob("*.py")} - {"__init__", "_modidx"}
+    assert modules == set(exports), "a module without a notebook, or the other way round"
+
+
+@pytest.mark.parametrize("path", RUNNABLE, ids=name)
+def test_runnable(path):
+    from regmix.runner import parameters
+    found = parameters(path)
+    assert found, "no parameters"
+    tagged = [c for c in cells(path, "code") if "parameters" in c.metadata.get("tags", [])][0]
+    for line in tagged.source.splitlines():
+        assert not line.strip() or "#" in line, f"a comment for each parameter: {line!r}"
+    rest = "\n".join(c.source for c in cells(path, "code") if c is not tagged and c.source != tagged.source)
+    for p in found: assert re.search(rf"\b{p}\b", rest), f"parameter {p!r} is never used"
+    assert not any(isinstance(n, ast.ClassDef) for n in ast.walk(ast.parse(rest)))
+    assert len(cells(path)) <= 25
+    assert not any(c.get("outputs") for c in cells(path, "code")), "stages and exhibits are committed without outputs"
+
+
+@pytest.mark.parametrize("path", [p for p in RUNNABLE if p.parent.name == "exhibits"], ids=name)
+def test_exhibit(path):
+    first = cells(path)[0].source
+    assert re.match(r"# (Table|Figure|Appendix) \w+", first) and "\n> " in first
+    code = "\n".join(c.source for c in cells(path, "code"))
+    assert "assert " in code and "Rows(" in code and re.search(r"save_(figure|table)\(", code)
+    assert not re.search(r"\.fit\(|train_swarm", code), "an exhibit reads and draws; it fits nothing"
+
+
+def run(tool, cwd):
+    env = {k: v for k, v in os.environ.items() if k != "IN_TEST"} | {"PYTHONPATH": str(cwd)}
+    subprocess.run([str(Path(sys.executable).parent/tool)], cwd=cwd, env=env, check=True, capture_output=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def again(tmp_path_factory):
+    "A copy of the project, exported and cleaned once more."
+    copy = tmp_path_factory.mktemp("copy")/"regmix"
+    copy.mkdir()
+    for part in ("nbs", "regmix"): shutil.copytree(ROOT/part, copy/part, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    for file in ("settings.ini", "pyproject.toml"): shutil.copy(ROOT/file, copy)
+    run("nbdev_export", copy)
+    run("nbdev_clean", copy)
+    return copy
+
+
+def test_export_changes_nothing(again):
+    ours = {p.name for p in (ROOT/"regmix").glob("*.py")}
+    theirs = {p.name for p in (again/"regmix").glob("*.py")}
+    assert ours == theirs
+    _, mismatch, errors = filecmp.cmpfiles(ROOT/"regmix", again/"regmix", sorted(ours), shallow=False)
+    assert not mismatch and not errors, "run `make prep`: the notebooks and regmix/ differ"
+
+
+@pytest.mark.parametrize("path", ALL, ids=name)
+def test_clean_changes_nothing(path, again):
+    assert (again/"nbs"/path.relative_to(NBS)).read_bytes() == path.read_bytes(), "run `make prep`"
+
+
+@pytest.mark.parametrize("path", ALL, ids=name)
+def test_no_machine_in_outputs(path):
+    text = json.dumps([c.get("outputs", []) for c in cells(path, "code")])
+    assert not re.search(r"/home/|/work/|/root/|/tmp/|/Users/", text)
+    assert '"output_type": "error"' not in text

@@ -1,0 +1,115 @@
+"""The pipeline: the Makefile and the parameter file agree; stages and exhibits run through the strict runner; the ledger is whole."""
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from regmix.ledger import COLUMNS, EXHIBITS, VERDICTS, Rows, collect, paper_rows
+from regmix.runner import check_parameters, main, run, sections
+from regmix.swarms import AUTHORS, load_swarm
+
+ROOT = Path(__file__).parent.parent
+PARAMS = ROOT/"nbs/params/reproduce.yaml"
+
+
+def make_list(name):
+    text = (ROOT/"Makefile").read_text().replace("\\\n", " ")
+    return re.search(rf"^{name} := (.*)$", text, re.M).group(1).split()
+
+
+def test_makefile_and_parameters_agree():
+    spec = yaml.safe_load(PARAMS.read_text())
+    assert sorted(make_list("FITS") + make_list("SIMULATIONS")) == sorted(spec["stages"])
+    assert sorted(make_list("EXHIBITS")) == sorted(spec["exhibits"])
+    assert sorted(make_list("EXHIBITS")) == sorted(p.stem for p in (ROOT/"nbs/exhibits").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("name", sections(PARAMS))
+def test_every_section_fits_its_notebook(name):
+    section = sections(PARAMS)[name]
+    check_parameters(ROOT/section["notebook"], section["parameters"])
+    if name in EXHIBITS.values(): return
+    depends = section["parameters"].get("fit")
+    assert depends is None or depends in sections(PARAMS)
+    if depends: assert re.search(rf"{name}\b.*build/stamps/{depends}\.stamp", (ROOT/"Makefile").read_text())
+
+
+def test_unknown_section_and_parameter_are_refused(tmp_path):
+    with pytest.raises(SystemExit, match="no section 'table_99'"): main(["table_99"])
+    with pytest.raises(ValueError, match="no parameter 'proxies'; it has name, swarm"):
+        run(ROOT/"nbs/stages/20_fit_regression.ipynb", tmp_path/"x", {"proxies": 3})
+
+
+def test_a_failing_notebook_leaves_no_result(tmp_path):
+    import nbformat
+    nb = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}})
+    nb.cells = [nbformat.v4.new_code_cell("recipe = 'guess'  # a name", metadata={"tags": ["parameters"]}),
+                nbformat.v4.new_code_cell("raise ValueError(f'{recipe=}')")]
+    nbformat.write(nb, tmp_path/"bad.ipynb")
+    result = tmp_path/"r.json"
+    result.write_text("old")
+    with pytest.raises(SystemExit, match="recipe='guess'"): run(tmp_path/"bad.ipynb", result, {}, log=tmp_path/"log.ipynb")
+    assert not result.exists()
+
+
+def test_stages_end_to_end(authors):
+    "Stage 20 and stage 30 at smoke size: real logs, real fits, files as promised."
+    build = ROOT/"build"
+    fit, sim = build/"fits/pytest", build/"simulations/pytest"
+    run(ROOT/"nbs/stages/20_fit_regression.ipynb", fit/"fit.json", {"name": "pytest", "estimator": "lightgbm", "n_proxies": 0}, log=build/"logs/pytest_20.ipynb")
+    metrics = pd.read_csv(fit/"metrics.csv").set_index("metric")
+    assert metrics.loc["rho", "value"] > 0.98 and (metrics["low"] <= metrics["value"]).all()
+    run(ROOT/"nbs/stages/30_simulate_mixtures.ipynb", sim/"simulation.json", {"name": "pytest", "fit": "pytest"}, [fit/"fit.digest"], log=build/"logs/pytest_30.ipynb")
+    mixture = pd.read_csv(sim/"mixture.csv", index_col="domain")["weight"]
+    assert abs(mixture.sum() - 1) < 1e-9 and mixture.idxmax() == "pile_cc"
+
+
+def test_logs_missing_is_a_skip_and_not_a_crash(tmp_path, monkeypatch):
+    import regmix.paper as paper
+    if (paper.DATA/"authors").exists(): pytest.skip("the authors' logs are in data/authors")
+    monkeypatch.delenv("REGMIX_AUTHORS_DIR", raising=False)
+    state = run(ROOT/"nbs/exhibits/figure_08.ipynb", tmp_path/"figure_08.csv", {}, log=tmp_path/"log.ipynb")
+    assert state == "skipped"
+    assert "make data" in (tmp_path/"figure_08.skipped").read_text()
+
+
+def test_the_ledger_names_every_exhibit_and_loses_no_number(tmp_path):
+    ledger = collect(tmp_path)
+    assert list(ledger.columns) == COLUMNS
+    assert set(EXHIBITS) <= set(ledger["exhibit"]) and len(ledger) == len(paper_rows())
+    assert (ledger["verdict"] == "out of reach").all() and (ledger["note"] != "").all()
+
+
+def test_committed_ledger():
+    ledger = pd.read_csv(ROOT/"figures/ledger.csv", dtype=str, keep_default_na=False)
+    assert list(ledger.columns) == COLUMNS and set(ledger["verdict"]) <= set(VERDICTS)
+    assert set(EXHIBITS) <= set(ledger["exhibit"])
+    key = ["exhibit", "quantity"]
+    assert not ledger.duplicated([*key, "source"]).any()
+    missing = paper_rows().merge(ledger, on=key, how="left", indicator=True).query("_merge == 'left_only'")
+    assert missing.empty
+    assert (ledger.query("verdict == 'differs'")["note"] != "").all()
+    assert (ledger.query("verdict == 'out of reach'")["ours"] == "").all()
+    assert (ledger.query("verdict != 'out of reach'")["ours"] != "").all()
+    assert set(ledger.query("ours != ''")["source"]) <= {"authors", "replication", "published"}
+
+
+def test_swarms_of_the_authors(authors):
+    sizes = {name: len(load_swarm(name)) for name in AUTHORS}
+    assert list(sizes.values()) == [512, 256, 256, 64]
+
+
+def test_import_is_light():
+    code = "import sys, regmix; heavy = {'torch', 'lightgbm', 'matplotlib', 'sklearn', 'numba', 'papermill'} & set(sys.modules); assert not heavy, heavy"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    code = ("import sys, regmix.paper, regmix.mixtures, regmix.swarms, regmix.simulation, regmix.figures, regmix.ledger, regmix.runner;"
+            "heavy = {'torch', 'lightgbm', 'matplotlib', 'numba', 'papermill'} & set(sys.modules); assert not heavy, heavy")
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_rows_refuse_what_the_paper_does_not_have():
+    with pytest.raises(ValueError, match="no quantity"): Rows("Table 2").add("LightGBM, rho, 3B", 1.0)
