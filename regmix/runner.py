@@ -50,7 +50,7 @@ def digest(inputs: list,  # files that the result depends on; of a notebook only
         else: h.update(path.read_bytes())
     return h.hexdigest()
 
-# %% ../nbs/92_runner.ipynb #937fb955
+# %% ../nbs/92_runner.ipynb #07197c4b
 THREADS = {name: '1' for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')}
 
 def _execute(notebook, log, given):
@@ -63,7 +63,8 @@ def _execute(notebook, log, given):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            papermill.execute_notebook(str(notebook), str(log), given, cwd=str(ROOT), progress_bar=False, kernel_name='python3')
+            papermill.execute_notebook(str(notebook), str(log), given, cwd=str(ROOT), progress_bar=False, kernel_name='python3',
+                                      extra_arguments=['--IPKernelApp.log_level=50'])
     except PapermillExecutionError as error: return error
 
 # %% ../nbs/92_runner.ipynb #1bf7dda1

@@ -1,0 +1,88 @@
+"""Swarms: three sources, one object; nothing half-written, nothing silently dropped."""
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from regmix.swarms import Swarm, load_swarm, long_losses, save_swarm
+
+
+def make(n=6, d=4, targets=3, seed=0, tokens=1000):
+    rng = np.random.default_rng(seed)
+    names = [f"domain{i}" for i in range(d)]
+    mixtures = pd.DataFrame(rng.dirichlet(np.ones(d), n), index=[f"r{i}" for i in range(n)], columns=names)
+    wide = pd.DataFrame(rng.uniform(1, 8, (n, targets)), index=mixtures.index, columns=names[:targets])
+    return mixtures, wide, long_losses(wide, tokens)
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(1, 20), d=st.integers(1, 12), seed=st.integers(0, 99))
+def test_long_and_back(n, d, seed):
+    mixtures, wide, losses = make(n, d, d, seed)
+    swarm = Swarm("s", mixtures, losses)
+    assert np.array_equal(swarm.final_losses().to_numpy(), wide.to_numpy())
+    X, y = swarm.xy("domain0")
+    assert X.index.equals(y.index) and np.array_equal(y, wide["domain0"])
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 99))
+def test_order_of_rows_of_losses_does_not_matter(seed):
+    mixtures, wide, losses = make(seed=seed)
+    shuffled = Swarm("s", mixtures, losses.sample(frac=1, random_state=seed)).final_losses()
+    assert np.array_equal(shuffled[wide.columns].loc[wide.index], wide)
+
+
+def test_saved_bytes_do_not_change(tmp_path):
+    mixtures, _, losses = make()
+    swarm = Swarm("s", mixtures, losses, {"seed": 1})
+    a, b = save_swarm(swarm, tmp_path/"a"), save_swarm(swarm, tmp_path/"b")
+    for file in ("mixtures.parquet", "losses.parquet", "swarm.json"):
+        assert (a/file).read_bytes() == (b/file).read_bytes()
+    assert load_swarm(a).meta == {"seed": 1}
+
+
+def test_a_crash_while_saving_keeps_the_old_swarm(tmp_path, monkeypatch):
+    mixtures, _, losses = make()
+    home = save_swarm(Swarm("old", mixtures, losses), tmp_path/"s")
+    def crash(*a, **k): raise OSError("disk full")
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", crash)
+    with pytest.raises(OSError, match="disk full"): save_swarm(Swarm("new", mixtures, losses), home, overwrite=True)
+    monkeypatch.undo()
+    assert load_swarm(home).name == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["s"]
+
+
+@pytest.mark.parametrize("spoil, message", [
+    (lambda m, w: (m, w.drop(index="r2").reindex(w.index)), "run 'r2' has no usable loss"),
+    (lambda m, w: (m.drop(index="r1"), w), "run 'r1' has losses but no mixture"),
+    (lambda m, w: (m, w.drop(index="r3")), "no loss for run 'r3'"),
+    (lambda m, w: (m * 0.5, w), "r0"),
+    (lambda m, w: (m.assign(domain1=np.nan), w), "domain1"),
+])
+def test_bad_csv_files_are_refused_by_name(tmp_path, spoil, message):
+    mixtures, wide, _ = make()
+    mixtures, wide = spoil(mixtures, wide)
+    pair = tmp_path/"m.csv", tmp_path/"l.csv"
+    mixtures.rename_axis("run").to_csv(pair[0])
+    wide.rename_axis("run").to_csv(pair[1])
+    with pytest.raises(ValueError, match=message): load_swarm(pair)
+
+
+def test_long_csv_with_tokens(tmp_path):
+    mixtures, wide, losses = make()
+    more = pd.concat([losses.assign(tokens=10, loss=losses["loss"] + 1), losses])
+    mixtures.rename_axis("run").to_csv(tmp_path/"m.csv")
+    more.to_csv(tmp_path/"l.csv", index=False)
+    swarm = load_swarm((tmp_path/"m.csv", tmp_path/"l.csv"))
+    assert np.allclose(swarm.final_losses(), wide)
+
+
+def test_released_weights_are_kept_as_released(authors):
+    from regmix.paper import load_appendix_g
+    swarm = load_swarm("authors/1b-test")
+    raw = pd.read_csv(authors/"test_mixture_1B.csv").iloc[:, 1:]
+    assert np.array_equal(swarm.mixtures.to_numpy(), raw.to_numpy())
+    weights, _ = load_appendix_g()
+    assert list(swarm.mixtures.index) == list(weights.index)
