@@ -1,0 +1,154 @@
+"""Simulation: the fast scorer is LightGBM to the last bit; the search is what sorting everything would give."""
+import builtins
+import sys
+import warnings
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import regmix.simulation as sim
+from regmix.simulation import CHUNK, FastForest, candidates, release_recipe, score, simulate
+
+
+def forest(n=200, d=5, leaves=31, trees=20, seed=0, min_child=5, **more):
+    rng = np.random.default_rng(seed)
+    X = rng.dirichlet(np.full(d, 0.5), n).round(3)
+    y = np.sin(7 * X).sum(axis=1) + rng.normal(0, 0.1, n)
+    return lgb.LGBMRegressor(n_estimators=trees, num_leaves=leaves, min_child_samples=min_child, verbosity=-1, n_jobs=1, random_state=seed, **more).fit(X, y), X
+
+
+@settings(max_examples=25, deadline=None)
+@given(d=st.integers(1, 40), leaves=st.integers(2, 64), trees=st.integers(1, 30), n=st.integers(1, 3000), seed=st.integers(0, 99))
+def test_equal_to_lightgbm_to_the_last_bit(d, leaves, trees, n, seed):
+    model, _ = forest(300, d, leaves, trees, seed)
+    X = np.random.default_rng(seed + 1).dirichlet(np.full(d, 0.3), n).round(4)
+    assert np.array_equal(FastForest.from_lightgbm(model).predict(X), model.predict(X))
+
+
+def test_on_thresholds_zeros_and_outside_the_simplex():
+    model, X = forest()
+    cuts = FastForest.from_lightgbm(model).cuts
+    rng = np.random.default_rng(0)
+    for values in (rng.choice(cuts, (500, 5)), np.zeros((3, 5)), rng.normal(0, 3, (500, 5)), np.nextafter(rng.choice(cuts, (500, 5)), 9)):
+        assert np.array_equal(score(model, values), model.predict(values))
+
+
+def test_single_leaf_trees():
+    model = lgb.LGBMRegressor(n_estimators=5, verbosity=-1).fit(np.random.default_rng(0).uniform(size=(30, 3)), np.ones(30))
+    assert np.array_equal(score(model, np.eye(3)), model.predict(np.eye(3)))
+
+
+def test_more_than_255_thresholds_a_domain_and_100_domains():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(size=(5000, 2))
+    model = lgb.LGBMRegressor(n_estimators=200, max_bin=2000, min_child_samples=2, verbosity=-1, n_jobs=1).fit(X, np.sin(40 * X).sum(axis=1))
+    fast = FastForest.from_lightgbm(model)
+    assert fast.small == np.uint16
+    assert np.array_equal(fast.predict(X), model.predict(X))
+    wide, X = forest(400, 100, trees=50)
+    assert np.array_equal(score(wide, X), wide.predict(X))
+
+
+def test_early_stopped_models_use_their_best_iteration():
+    rng = np.random.default_rng(0)
+    X, y = rng.uniform(size=(200, 3)), rng.normal(size=200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = lgb.LGBMRegressor(n_estimators=100, verbosity=-1, n_jobs=1).fit(X[:150], y[:150], eval_set=[(X[150:], y[150:])], callbacks=[lgb.early_stopping(3, verbose=False)])
+    assert model.best_iteration_ < 100
+    assert np.array_equal(score(model, X), model.predict(X))
+
+
+@pytest.mark.parametrize("more", [dict(leaves=200, min_child=1), dict(objective="poisson"), dict(linear_tree=True), dict(boosting_type="rf", bagging_freq=1, bagging_fraction=0.5)])
+def test_other_trees_fall_back_and_say_so(more):
+    sim._say_once.cache_clear()
+    base = dict(n=600, trees=3)
+    rng = np.random.default_rng(0)
+    X = rng.dirichlet(np.full(5, 0.5), 600)
+    kw = {k: v for k, v in more.items() if k not in ("leaves", "min_child")}
+    model = lgb.LGBMRegressor(n_estimators=3, num_leaves=more.get("leaves", 31), min_child_samples=more.get("min_child", 5), verbosity=-1, n_jobs=1, **kw)
+    model.fit(X, 1 + X[:, 0] + rng.uniform(0, 0.1, 600))
+    with pytest.warns(UserWarning, match="LightGBM itself"): found = score(model, X)
+    assert np.array_equal(found, model.predict(X))
+
+
+def test_without_numba(monkeypatch):
+    sim._say_once.cache_clear()
+    sim._kernels.cache_clear()
+    real = builtins.__import__
+    def no_numba(name, *a, **k):
+        if name.startswith("numba"): raise ImportError(name)
+        return real(name, *a, **k)
+    monkeypatch.setattr(builtins, "__import__", no_numba)
+    model, X = forest()
+    with pytest.warns(UserWarning, match="numba is not installed"): found = score(model, X)
+    assert np.array_equal(found, model.predict(X))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        score(model, X)  # said once
+
+
+def test_bad_candidates_are_refused():
+    model, X = forest()
+    with pytest.raises(ValueError, match="row 7, column 2"): score(model, np.where(np.arange(200 * 5).reshape(200, 5) == 37, np.nan, X))
+    with pytest.raises(ValueError, match="5 weights"): score(model, X[:, :4])
+    with pytest.raises(ValueError, match="k=5 of n=3"): simulate(model, np.ones(5), n=3, k=5)
+    with pytest.raises(ValueError, match="4 parameters"): simulate(_named(model), np.ones(4), n=10, k=2)
+
+
+def _named(model):
+    class Named:
+        feature_names_in_ = np.array(list("abcde"))
+        def predict(self, X): return model.predict(X)
+    return Named()
+
+
+def test_candidates_do_not_depend_on_how_many_are_asked_for():
+    few = np.concatenate(list(candidates([1.0, 2.0], CHUNK + 5, seed=3)))
+    more = list(candidates([1.0, 2.0], 2 * CHUNK, seed=3))
+    assert len(few) == CHUNK + 5 and np.array_equal(few[:CHUNK], more[0])
+    assert not np.array_equal(more[0], more[1])
+
+
+@settings(max_examples=15, deadline=None)
+@given(n=st.integers(1, 5000), k=st.integers(1, 300), seed=st.integers(0, 9), small=st.integers(16, 999))
+def test_the_best_k_are_those_of_a_full_sort_for_any_chunk(n, k, seed, small):
+    class Coarse:  # many equal predictions: ties are kept in the order of drawing
+        def predict(self, X): return np.round(X[:, 0], 1)
+    k, whole = min(n, k), sim.CHUNK
+    try:
+        sim.CHUNK = small
+        found = simulate(Coarse(), np.ones(3), n=n, k=k, seed=seed)
+        everything = np.concatenate(list(candidates(np.ones(3), n, seed)))
+    finally: sim.CHUNK = whole
+    order = np.argsort(np.round(everything[:, 0], 1), kind="stable")[:k]
+    assert np.array_equal(found.top.to_numpy(), everything[order])
+    assert abs(found.mixture.sum() - 1) < 1e-9
+
+
+def test_same_seed_same_answer_and_names_follow_the_model():
+    class Law:
+        feature_names_in_ = np.array(["web", "code"])
+        def predict(self, X): return (X[:, 0] - 0.3) ** 2
+    one, two, other = (simulate(Law(), np.ones(2), n=5000, k=50, seed=s).mixture for s in (0, 0, 1))
+    assert one.equals(two) and not one.equals(other) and list(one.index) == ["web", "code"]
+    assert abs(one["web"] - 0.3) < 0.01
+    with pytest.raises(ValueError, match="names the domains"): simulate(Law(), pd.Series([1, 1], ["code", "web"]), n=10, k=1)
+
+
+def test_the_authors_notebook(authors):
+    from regmix.paper import PRIOR
+    from regmix.regression import fit_early_stopped
+    from regmix.swarms import load_swarm
+    train, test = load_swarm("authors/1m-train"), load_swarm("authors/1m-test")
+    found = release_recipe(fit_early_stopped(*train.xy("pile_cc"), *test.xy("pile_cc")), PRIOR)
+    assert round(found.mixture["pile_cc"], 4) == 0.8909
+
+
+def test_importing_is_light():
+    import subprocess
+    subprocess.run([sys.executable, "-c", "import sys, regmix.simulation; assert not {'numba', 'lightgbm', 'sklearn'} & set(sys.modules)"], check=True)
