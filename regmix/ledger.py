@@ -120,7 +120,7 @@ def _number(v):
 def _csv(frame):
     return frame.assign(**{c: frame[c].map(_number) for c in ('ours', 'low', 'high')}).to_csv(index=False, lineterminator='\n')
 
-# %% ../nbs/90_ledger.ipynb #e98c0247
+# %% ../nbs/90_ledger.ipynb #f8c0d49f
 def collect(folder: str | Path = BUILD/'ledger', # where the exhibits left their rows
            ) -> pd.DataFrame:                    # the whole ledger, columns `COLUMNS`, all text
     "Join the paper's numbers with ours; nothing is left out."
@@ -134,7 +134,7 @@ def collect(folder: str | Path = BUILD/'ledger', # where the exhibits left their
     out = []
     for row in _paper_rows().itertuples():
         found = ours.pop((row.exhibit, row.quantity), None)
-        note = ' '.join(filter(None, [skipped.get(row.exhibit) or reach.get(row.exhibit, ''), 'Digits cut off in the source.' if row.cut else '']))
+        note = ' '.join(filter(None, [skipped.get(row.exhibit) or reach.get(row.exhibit, 'A statement of the text; no exhibit holds it against a number of our own yet.'), 'Digits cut off in the source.' if row.cut else '']))
         out += found or [dict(zip(COLUMNS, [row.exhibit, row.quantity, row.printed, '', '', '', '', 'out of reach', note]))]
     extra = [row for rows in ours.values() for row in rows]
     ledger = pd.DataFrame(out + extra, columns=COLUMNS)
