@@ -43,7 +43,7 @@ def judge(printed: str,           # the paper's number as printed; '' where it p
     if tolerance is not None and abs(ours - paper) <= tolerance: return 'close'
     return 'differs'
 
-# %% ../nbs/90_ledger.ipynb #ff248fb0
+# %% ../nbs/90_ledger.ipynb #bd5a4169
 EXHIBITS = {**{f'Table {i}': f'table_{i:02d}' for i in range(1, 12)}, 'Appendix G': 'appendix_g',
             **{f'Figure {i}': f'figure_{i:02d}' for i in range(1, 16)}}
 
@@ -55,7 +55,7 @@ def _paper_rows():
         table = load_table(name)
         keys = [c for c in table.columns if c not in ('printed', 'value', 'cut')]
         quantity = table[keys].astype(str).agg(', '.join, axis=1)
-        parts.append(pd.DataFrame({'exhibit': exhibit, 'quantity': quantity, 'printed': table['printed'], 'cut': table['cut'], 'claim': ''}))
+        parts.append(pd.DataFrame({'exhibit': exhibit, 'quantity': quantity, 'printed': table['printed'].str.replace(r'/\d+$', '', regex=True), 'cut': table['cut'], 'claim': ''}))
     claims = pd.read_csv(DATA/'paper'/'claims.csv', dtype=str, keep_default_na=False)
     parts.append(claims[['exhibit', 'quantity', 'printed', 'claim']].assign(cut=False))
     rows = pd.concat(parts, ignore_index=True)
