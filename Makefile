@@ -49,8 +49,8 @@ bench: $(READY) ## each claim of speed beside its rival, in one run
 prep: $(READY) ## export the notebooks to regmix/, clean them, make README.md
 	$(BIN)/nbdev_export
 	$(BIN)/nbdev_clean
-	$(BIN)/jupyter nbconvert --log-level ERROR --to markdown nbs/index.ipynb --output-dir build --output index
-	sed -E 's#\]\(([0-9a-z_/]+\.ipynb)\)#](nbs/\1)#g; s#\]\(\.\./#](#g' build/index.md > README.md
+	$(BIN)/jupyter nbconvert --log-level ERROR --execute --no-input --to markdown nbs/index.ipynb --output-dir build --output index
+	sed -E 's#\]\(([0-9a-z_/]+\.ipynb)\)#](nbs/\1)#g; s#\]\(\.\./#](#g' build/index.md | cat -s > README.md
 
 book: $(READY) ## run every chapter in place, so that the page shows its outputs; then prep
 	$(BIN)/jupyter nbconvert --log-level ERROR --to notebook --inplace --execute nbs/[0-9]*.ipynb
