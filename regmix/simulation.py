@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['CHUNK', 'candidates', 'FastForest', 'score', 'Simulation', 'simulate', 'release_recipe']
 
-# %% ../nbs/60_simulation.ipynb #96638e0c
+# %% ../nbs/60_simulation.ipynb #26fc6d60
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -29,20 +30,21 @@ def candidates(alpha,         # (d,) parameters of the Dirichlet: the prior time
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(i,)))
         yield dirichlet(np.asarray(alpha, float), min(CHUNK, n - i * CHUNK), rng)
 
-# %% ../nbs/60_simulation.ipynb #18edd061
+# %% ../nbs/60_simulation.ipynb #330474ce
 def _field(tree, name, kind): return np.array(tree[name].split(), kind) if name in tree else np.empty(0, kind)
 
-def _sides(left, right):
-    "For each node the bits of the leaves on its left and right, and the order of the leaves from left to right."
-    sides, order = [[0] * len(left), [0] * len(left)], []
-    def visit(node):
-        if node < 0:
-            order.append(~node)
-            return 1 << (len(order) - 1)
-        sides[0][node], sides[1][node] = visit(left[node]), visit(right[node])
-        return sides[0][node] | sides[1][node]
-    visit(0 if len(left) else ~0)
-    return *sides, order
+def _layout(left, right):
+    "List a tree's nodes root first, the first leaf on the left and right of each, and its leaves from left to right."
+    nodes, near, far, leaves = [], [], [], []
+    todo = [(0 if len(left) else ~0, None)]
+    while todo:
+        node, parent = todo.pop()
+        if parent is not None: far[parent] = len(leaves)   # the parent's left side is numbered by now
+        if node < 0: leaves.append(~node)
+        else:
+            todo += [(right[node], len(nodes)), (left[node], None)]
+            nodes.append(node), near.append(len(leaves)), far.append(0)
+    return nodes, near, far, leaves
 
 def _trees(booster):
     "Read a booster's trees, or raise ValueError if this scorer cannot stand in for LightGBM."
@@ -52,136 +54,47 @@ def _trees(booster):
         raise ValueError(f'objective {objective!r}')
     if 'average_output' in head or 'num_tree_per_iteration=1\n' not in head: raise ValueError('trees that are not simply added')
     trees = [dict(line.split('=', 1) for line in body.split('\n') if '=' in line) for body in bodies]
-    trees = [{k: v for k, v in t.items()} for t in trees if 'num_leaves' in t]
+    trees = [t for t in trees if 'num_leaves' in t]
     for t in trees:
-        if int(t['num_leaves']) > 64: raise ValueError(f"a tree with {t['num_leaves']} leaves, more than the 64 bits of a mask")
         if t.get('num_cat', '0') != '0' or t.get('is_linear', '0') != '0': raise ValueError('categorical splits or linear leaves')
         if (_field(t, 'decision_type', int) & 0b101).any(): raise ValueError('categorical splits, or zeros treated as missing')
     return trees
 
-# %% ../nbs/60_simulation.ipynb #e518d39c
-STEPS, BLOCK = 1024, 1024
+# %% ../nbs/60_simulation.ipynb #48455cf8
+BLOCK = 1024  # mixtures that go through the forest together: their ranks stay in the nearest cache
 
 @lru_cache(maxsize=1)
-def _kernels():
-    "Compile the two kernels; raises ImportError where numba is not to be had."
+def _kernel():
+    "Compile the scorer; raises ImportError where numba is not to be had."
     import numba
-    from llvmlite import ir
-    from numba.extending import intrinsic
-
-    @intrinsic
-    def lowest_bit(context, x):  # number of trailing zeros
-        return x(x), lambda _, builder, sig, args: builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
-
     jit = numba.njit(nogil=True, error_model='numpy')
 
     @jit
-    def rank(X, cuts, start, table, ranks):
-        for i in range(X.shape[0]):
-            for f in range(X.shape[1]):
-                x = X[i, f]
-                r = start[f] + table[f, int(min(max(x, 0.0), 1.0) * STEPS)]
-                while r < start[f + 1] and cuts[r] < x: r += 1
-                ranks[f, i] = r - start[f]
+    def rank(X, cuts, start, column, ranks):
+        for f in range(X.shape[1]):
+            for i in range(X.shape[0]): column[i] = X[i, f]
+            for i in range(BLOCK): ranks[f, i] = 0
+            for j in range(start[f], start[f + 1]):
+                for i in range(BLOCK): ranks[f, i] += column[i] > cuts[j]
 
     @jit
-    def score(ranks, low, high, feature, cut, left, right, first_node, value, first_leaf, full, alive, asked, out):
-        for b in range(ranks.shape[0]):
-            for t in range(len(full)):
-                possible = full[t]
-                for k in range(first_node[t], first_node[t + 1]):    # answered for the whole block
-                    if low[b, feature[k]] > cut[k]: possible &= ~left[k]
-                    elif high[b, feature[k]] <= cut[k]: possible &= ~right[k]
-                n = 0
-                for k in range(first_node[t], first_node[t + 1]):    # still to be asked
-                    if low[b, feature[k]] <= cut[k] and high[b, feature[k]] > cut[k] and possible & left[k] and possible & right[k]:
-                        asked[n] = k
-                        n += 1
-                for c in range(len(alive)): alive[c] = possible
-                for i in range(n):
-                    r, j, keep = ranks[b, feature[asked[i]]], cut[asked[i]], ~left[asked[i]]
-                    for c in range(len(alive)): alive[c] = alive[c] & keep if r[c] > j else alive[c]
-                for c in range(len(alive)): out[b, c] += value[first_leaf[t] + lowest_bit(alive[c])]
-    return rank, score
-
-# %% ../nbs/60_simulation.ipynb #caaafb98
-class FastForest:
-    "A LightGBM regression model laid out for scoring many mixtures (QuickScorer, Lucchese et al., 2015)."
-    @classmethod
-    def from_lightgbm(cls,
-                      model): # a `Booster`, an `LGBMRegressor`, or a `MixtureRegressor` of LightGBM with one target
-        "Read the trees; raises ValueError for kinds of trees that this scorer does not know."
-        self, booster = cls(), _booster(model)
-        trees, self.d = _trees(booster), booster.num_feature()
-        sides = [_sides(_field(t, 'left_child', int), _field(t, 'right_child', int)) for t in trees]
-        bits = np.uint32 if max(int(t['num_leaves']) for t in trees) <= 32 else np.uint64
-        feature = [_field(t, 'split_feature', int) for t in trees]
-        threshold = np.concatenate([_field(t, 'threshold', float) for t in trees])
-        self.feature = np.concatenate(feature)
-        cuts = [np.unique(threshold[self.feature == f]) for f in range(self.d)]
-        self.small = np.uint8 if max(map(len, cuts)) < 256 else np.uint16 if max(map(len, cuts)) < 65536 else np.uint32
-        self.cut = np.empty(len(threshold), self.small)
-        for f, c in enumerate(cuts): self.cut[self.feature == f] = np.searchsorted(c, threshold[self.feature == f])
-        self.left, self.right = (np.array([b for s in sides for b in s[i]], bits) for i in (0, 1))
-        self.value = np.concatenate([_field(t, 'leaf_value', float)[s[2]] for t, s in zip(trees, sides)])
-        self.full = np.array([(1 << len(s[2])) - 1 for s in sides], bits)
-        self.first_node, self.first_leaf = (np.cumsum([0] + n) for n in ([len(f) for f in feature], [len(s[2]) for s in sides]))
-        self.cuts, self.start = np.concatenate(cuts), np.cumsum([0] + [len(c) for c in cuts])
-        self.table = np.array([np.searchsorted(c, np.arange(STEPS + 1) / STEPS) for c in cuts])
-        return self
-
-    def _order(self, ranks):
-        "Order candidates so that those in a block resemble each other; the last one is repeated to fill the blocks."
-        n = ranks.shape[1]
-        halvings = max(0, int(np.ceil(np.log2(n / BLOCK))))
-        order = np.minimum(np.arange(BLOCK << halvings), n - 1)
-        open_questions = np.bincount(self.feature, minlength=self.d).astype(float)
-        for level in range(halvings):
-            f = open_questions.argmax()
-            open_questions[f] /= 2
-            parts = order.reshape(1 << level, -1)
-            order = np.take_along_axis(parts, np.argsort(ranks[f][parts], axis=1, kind='stable'), axis=1).ravel()
-        return order
-
-    def predict(self,
-                X: np.ndarray,  # (n, d) weights
-               ) -> np.ndarray: # (n,) predictions, as LightGBM's own
-        "Score mixtures."
-        rank, score = _kernels()
-        X = np.ascontiguousarray(X, float)
-        out = np.empty(len(X))
-        for i in range(0, len(X), CHUNK):
-            part = X[i:i + CHUNK]
-            ranks = np.empty((self.d, len(part)), self.small)
-            rank(part, self.cuts, self.start, self.table, ranks)
-            order = self._order(ranks)
-            blocks = np.ascontiguousarray(ranks[:, order].reshape(self.d, -1, BLOCK).swapaxes(0, 1))
-            sums = np.zeros((len(blocks), BLOCK))
-            score(blocks, blocks.min(axis=2), blocks.max(axis=2), self.feature, self.cut, self.left, self.right, self.first_node,
-                  self.value, self.first_leaf, self.full, np.empty(BLOCK, self.left.dtype), np.empty(64, int), sums)
-            out[i + order] = sums.ravel()
-        return out
-
-# %% ../nbs/60_simulation.ipynb #b5bbd686
-def _booster(model):
-    from regmix.regression import booster
-    return booster(model)
-
-# %% ../nbs/60_simulation.ipynb #d008e267
-@lru_cache(maxsize=None)
-def _say_once(text): warnings.warn(text, stacklevel=4)
-
-def _scorer(model):
-    "Return a function from (n, d) weights to (n,) predictions."
-    try: booster = _booster(model)
-    except (ValueError, TypeError, AttributeError): return lambda X: np.asarray(model.predict(X), float)
-    try:
-        forest = FastForest.from_lightgbm(booster)
-        _kernels()
-        return forest.predict
-    except ImportError: _say_once('numba is not installed: mixtures are scored by LightGBM itself, which is slower')
-    except ValueError as e: _say_once(f'the fast scorer does not know {e}: mixtures are scored by LightGBM itself, which is slower')
-    return lambda X: booster.predict(X, num_threads=0)
+    def score(X, cuts, start, feature, cut, near, far, node, value, leaf, out):
+        ranks, at = np.empty((X.shape[1], BLOCK), cut.dtype), np.empty((4, BLOCK), cut.dtype)
+        column, total = np.zeros(BLOCK), np.empty(BLOCK)
+        for first in range(0, len(X), BLOCK):
+            rank(X[first:first + BLOCK], cuts, start, column, ranks)
+            for i in range(BLOCK): total[i] = 0
+            for t in range(0, len(leaf), 4):
+                for j in range(4):
+                    a = at[j]
+                    for i in range(BLOCK): a[i] = 0
+                    for k in range(node[t + j], node[t + j + 1]):
+                        r, c, here, there = ranks[feature[k]], cut[k], near[k], far[k]
+                        for i in range(BLOCK): a[i] = there if (a[i] == here) & (r[i] > c) else a[i]
+                v0, v1, v2, v3 = value[leaf[t]:], value[leaf[t + 1]:], value[leaf[t + 2]:], value[leaf[t + 3]:]
+                for i in range(BLOCK): total[i] = total[i] + v0[at[0, i]] + v1[at[1, i]] + v2[at[2, i]] + v3[at[3, i]]
+            for i in range(min(BLOCK, len(X) - first)): out[first + i] = total[i]
+    return score
 
 # %% ../nbs/60_simulation.ipynb #93f5a4f4
 def _check_weights(X, d=None):
@@ -191,6 +104,66 @@ def _check_weights(X, d=None):
         i, j = np.argwhere(~np.isfinite(X))[0]
         raise ValueError(f'row {i}, column {j}: {X[i, j]} is no weight; fill it in or drop the row')
     return X
+
+# %% ../nbs/60_simulation.ipynb #db9e0561
+def _smallest(top): return next(t for t in (np.uint8, np.uint16, np.uint32) if top <= np.iinfo(t).max)
+
+def _offsets(parts): return np.cumsum([0] + [len(p) for p in parts])
+
+# %% ../nbs/60_simulation.ipynb #e8ded800
+class FastForest:
+    "A LightGBM regression model laid out for scoring many mixtures (after QuickScorer, Lucchese et al., 2015)."
+    @classmethod
+    def from_lightgbm(cls,
+                      model): # a `Booster`, an `LGBMRegressor`, or a `MixtureRegressor` of LightGBM with one target
+        "Read the trees; raises ValueError for kinds of trees that this scorer does not know."
+        self, booster = cls(), _booster(model)
+        trees, self.d = _trees(booster), booster.num_feature()
+        trees += [dict(leaf_value='0')] * (-len(trees) % 4)
+        nodes, near, far, leaves = zip(*(_layout(_field(t, 'left_child', int), _field(t, 'right_child', int)) for t in trees))
+        def gather(name, kind, order): return np.concatenate([_field(t, name, kind)[o] for t, o in zip(trees, order)])
+        self.feature, threshold = gather('split_feature', int, nodes), gather('threshold', float, nodes)
+        cuts = [np.unique(threshold[self.feature == f]) for f in range(self.d)]
+        small = _smallest(max(*map(len, cuts), *(len(x) - 1 for x in leaves)))
+        self.cut = np.empty(len(threshold), small)
+        for f, c in enumerate(cuts): self.cut[self.feature == f] = np.searchsorted(c, threshold[self.feature == f])
+        self.near, self.far = (np.concatenate(x).astype(small) for x in (near, far))
+        self.value = gather('leaf_value', float, leaves)
+        self.node, self.leaf = _offsets(nodes), _offsets(leaves)[:-1]
+        self.cuts, self.start = np.concatenate(cuts), _offsets(cuts)
+        return self
+
+    def predict(self,
+                X: np.ndarray,  # (n, d) weights
+               ) -> np.ndarray: # (n,) predictions, as LightGBM's own
+        "Score mixtures."
+        X, score = _check_weights(X, self.d), _kernel()
+        out = np.empty(len(X))
+        def stretch(i): score(X[i:i + 64 * BLOCK], self.cuts, self.start, self.feature, self.cut, self.near, self.far,
+                              self.node, self.value, self.leaf, out[i:i + 64 * BLOCK])
+        with ThreadPoolExecutor() as pool: list(pool.map(stretch, range(0, len(X), 64 * BLOCK)))
+        return out
+
+# %% ../nbs/60_simulation.ipynb #b5bbd686
+def _booster(model):
+    from regmix.regression import booster
+    return booster(model)
+
+# %% ../nbs/60_simulation.ipynb #d791b57d
+@lru_cache(maxsize=None)
+def _say_once(text): warnings.warn(text, stacklevel=4)
+
+def _scorer(model):
+    "Return a function from (n, d) weights to (n,) predictions."
+    try: booster = _booster(model)
+    except (ValueError, TypeError, AttributeError): return lambda X: np.asarray(model.predict(X), float)
+    try:
+        forest = FastForest.from_lightgbm(booster)
+        _kernel()
+        return forest.predict
+    except ImportError: _say_once('numba is not installed: mixtures are scored by LightGBM itself, which is slower')
+    except ValueError as e: _say_once(f'the fast scorer does not know {e}: mixtures are scored by LightGBM itself, which is slower')
+    return lambda X: booster.predict(X, num_threads=0)
 
 # %% ../nbs/60_simulation.ipynb #20c30fb0
 def score(model,  # a fitted model with one target: anything with `predict`

@@ -22,7 +22,7 @@ def forest(n=200, d=5, leaves=31, trees=20, seed=0, min_child=5, **more):
 
 
 @settings(max_examples=25, deadline=None)
-@given(d=st.integers(1, 40), leaves=st.integers(2, 64), trees=st.integers(1, 30), n=st.integers(1, 3000), seed=st.integers(0, 99))
+@given(d=st.integers(1, 100), leaves=st.integers(2, 200), trees=st.integers(1, 30), n=st.integers(1, 3000), seed=st.integers(0, 99))
 def test_equal_to_lightgbm_to_the_last_bit(d, leaves, trees, n, seed):
     model, _ = forest(300, d, leaves, trees, seed)
     X = np.random.default_rng(seed + 1).dirichlet(np.full(d, 0.3), n).round(4)
@@ -37,6 +37,31 @@ def test_on_thresholds_zeros_and_outside_the_simplex():
         assert np.array_equal(score(model, values), model.predict(values))
 
 
+@pytest.mark.parametrize("leaves, dtype", [(256, np.uint8), (257, np.uint16), (1500, np.uint16)])
+def test_trees_of_many_leaves(leaves, dtype):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(size=(3000, 6))
+    model = lgb.LGBMRegressor(n_estimators=5, num_leaves=leaves, max_bin=255, min_child_samples=1, verbosity=-1, n_jobs=1).fit(X, rng.normal(size=3000))
+    fast = FastForest.from_lightgbm(model)
+    assert max(fast.near.max(), fast.far.max()) == leaves - 1 and fast.far.dtype == dtype
+    assert np.array_equal(fast.predict(X), model.predict(X))
+
+
+def test_a_tree_as_deep_as_it_has_leaves():
+    n = 1200
+    X = np.arange(n, dtype=float)[:, None]
+    model = lgb.LGBMRegressor(n_estimators=3, num_leaves=n, max_bin=n, min_data_in_bin=1, min_child_samples=1, learning_rate=1.0, verbosity=-1, n_jobs=1)
+    model.fit(X, 1.02 ** X[:, 0])
+    assert np.array_equal(score(model, X), model.predict(X))
+
+
+@pytest.mark.parametrize("n", [0, 1, 1023, 1024, 1025, 64 * 1024 + 1])
+def test_any_number_of_mixtures(n):
+    model, _ = forest(trees=3)
+    X = np.random.default_rng(0).dirichlet(np.ones(5), n).reshape(n, 5)
+    assert np.array_equal(score(model, X), model.predict(X) if n else np.empty(0))
+
+
 def test_single_leaf_trees():
     model = lgb.LGBMRegressor(n_estimators=5, verbosity=-1).fit(np.random.default_rng(0).uniform(size=(30, 3)), np.ones(30))
     assert np.array_equal(score(model, np.eye(3)), model.predict(np.eye(3)))
@@ -47,7 +72,7 @@ def test_more_than_255_thresholds_a_domain_and_100_domains():
     X = rng.uniform(size=(5000, 2))
     model = lgb.LGBMRegressor(n_estimators=200, max_bin=2000, min_child_samples=2, verbosity=-1, n_jobs=1).fit(X, np.sin(40 * X).sum(axis=1))
     fast = FastForest.from_lightgbm(model)
-    assert fast.small == np.uint16
+    assert fast.cut.dtype == np.uint16
     assert np.array_equal(fast.predict(X), model.predict(X))
     wide, X = forest(400, 100, trees=50)
     assert np.array_equal(score(wide, X), wide.predict(X))
@@ -63,14 +88,12 @@ def test_early_stopped_models_use_their_best_iteration():
     assert np.array_equal(score(model, X), model.predict(X))
 
 
-@pytest.mark.parametrize("more", [dict(leaves=200, min_child=1), dict(objective="poisson"), dict(linear_tree=True), dict(boosting_type="rf", bagging_freq=1, bagging_fraction=0.5)])
+@pytest.mark.parametrize("more", [dict(objective="poisson"), dict(zero_as_missing=True), dict(linear_tree=True), dict(boosting_type="rf", bagging_freq=1, bagging_fraction=0.5)])
 def test_other_trees_fall_back_and_say_so(more):
     sim._say_once.cache_clear()
-    base = dict(n=600, trees=3)
     rng = np.random.default_rng(0)
-    X = rng.dirichlet(np.full(5, 0.5), 600)
-    kw = {k: v for k, v in more.items() if k not in ("leaves", "min_child")}
-    model = lgb.LGBMRegressor(n_estimators=3, num_leaves=more.get("leaves", 31), min_child_samples=more.get("min_child", 5), verbosity=-1, n_jobs=1, **kw)
+    X = rng.dirichlet(np.full(5, 0.5), 600).round(2)
+    model = lgb.LGBMRegressor(n_estimators=3, min_child_samples=5, verbosity=-1, n_jobs=1, **more)
     model.fit(X, 1 + X[:, 0] + rng.uniform(0, 0.1, 600))
     with pytest.warns(UserWarning, match="LightGBM itself"): found = score(model, X)
     assert np.array_equal(found, model.predict(X))
@@ -78,7 +101,7 @@ def test_other_trees_fall_back_and_say_so(more):
 
 def test_without_numba(monkeypatch):
     sim._say_once.cache_clear()
-    sim._kernels.cache_clear()
+    sim._kernel.cache_clear()
     real = builtins.__import__
     def no_numba(name, *a, **k):
         if name.startswith("numba"): raise ImportError(name)
