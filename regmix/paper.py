@@ -261,8 +261,9 @@ def authors_dir(
     folder = Path(source) if source else DATA/'authors'
     absent = [f for f in files if not (folder/f).exists()]
     if absent:
+        more = f' and {len(absent) - 1} more' if len(absent) > 1 else ''
         where = 'the folder that REGMIX_AUTHORS_DIR names' if source else 'data/authors'
-        raise AuthorsLogsMissing(f"the authors' logs are not complete in {where} (missing: {', '.join(absent)}): run `make data`, or set REGMIX_AUTHORS_DIR to a folder that holds them")
+        raise AuthorsLogsMissing(f"the authors' logs are not complete in {where} (missing: {absent[0]}{more}): run `make data`, or set REGMIX_AUTHORS_DIR to a folder that holds them")
     for f, sha256 in files.items(): check_file(folder/f, sha256)
     return folder
 
