@@ -73,6 +73,10 @@ def paper_rows() -> pd.DataFrame: # columns `exhibit`, `quantity`, `printed`, `c
 SOURCES = ('authors', 'replication', 'published')
 COLUMNS = ['exhibit', 'quantity', 'paper', 'ours', 'low', 'high', 'source', 'verdict', 'note']
 
+def _printed(place): # the paper's numbers at one place, by name
+    mine = _paper_rows().query('exhibit == @place')
+    return dict(zip(mine['quantity'], mine['printed']))
+
 class Rows:
     "The rows of one exhibit, ours beside the paper's."
     def __init__(self,
@@ -80,9 +84,8 @@ class Rows:
                  source: str = 'authors'): # where our numbers come from: 'authors', 'replication' or 'published'
         if exhibit not in EXHIBITS: raise ValueError(f"no exhibit {exhibit!r}; the names are {', '.join(EXHIBITS)}")
         if source not in SOURCES: raise ValueError(f"no source {source!r}; choose from {', '.join(SOURCES)}")
-        mine = _paper_rows().query('exhibit == @exhibit')
         self.exhibit, self.source, self.rows = exhibit, source, []
-        self.printed = dict(zip(mine['quantity'], mine['printed']))
+        self.printed = _printed(exhibit)
 
     def add(self,
             quantity: str,           # the row's name, as in `paper_rows`
@@ -93,16 +96,18 @@ class Rows:
             tolerance: float = None, # what counts as close without an interval; state it in the note
             verdict: str = None,     # only where the paper prints no number
             new: bool = False,       # True for a quantity that the paper does not have
-            source: str = None):     # where this number comes from, if not where the others do
+            source: str = None,      # where this number comes from, if not where the others do
+            place: str = None):      # for a statement of the text: 'Abstract', 'Section 4.2'
         "Add one number; the verdict follows from the paper's printed value."
-        if quantity not in self.printed and not new:
-            raise ValueError(f"{self.exhibit} has no quantity {quantity!r} in data/paper (new=True adds one); near: "
-                             + ', '.join(repr(q) for q in list(self.printed)[:6]))
-        printed = self.printed.get(quantity, '')
+        known, place = _printed(place) if place else self.printed, place or self.exhibit
+        if quantity not in known and not new:
+            raise ValueError(f"{place} has no quantity {quantity!r} in data/paper (new=True adds one); near: "
+                             + ', '.join(repr(q) for q in list(known)[:6]))
+        printed = known.get(quantity, '')
         if verdict is not None and verdict not in VERDICTS: raise ValueError(f'{quantity}: no verdict {verdict!r}')
         verdict = verdict if verdict and not printed else judge(printed, ours, low, high, tolerance)
-        if verdict == 'differs' and not note: raise ValueError(f'{self.exhibit}, {quantity}: ours differs ({ours} beside {printed}): say why in note=')
-        self.rows.append([self.exhibit, quantity, printed, ours, low, high, source or self.source, verdict, note])
+        if verdict == 'differs' and not note: raise ValueError(f'{place}, {quantity}: ours differs ({ours} beside {printed}): say why in note=')
+        self.rows.append([place, quantity, printed, ours, low, high, source or self.source, verdict, note])
 
     def frame(self) -> pd.DataFrame:
         "Return the rows as a table with the ledger's columns."

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from .figures import _write
-from .paper import BUILD, ROOT
+from .paper import BUILD, ROOT, AuthorsLogsMissing, authors_dir
 
 # %% ../nbs/92_runner.ipynb #a54923e1
 def parameters(notebook: str | Path,  # path of a notebook with one cell tagged `parameters`
@@ -52,6 +52,7 @@ def digest(inputs: list,  # files that the result depends on; of a notebook only
 
 # %% ../nbs/92_runner.ipynb #07197c4b
 THREADS = {name: '1' for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')}
+INLINE = 'module://matplotlib_inline.backend_inline'  # so that the log shows the figures
 
 def _execute(notebook, log, given):
     import logging, warnings
@@ -59,13 +60,25 @@ def _execute(notebook, log, given):
     from papermill.exceptions import PapermillExecutionError
     logging.getLogger('papermill').setLevel(logging.ERROR)
     log.parent.mkdir(parents=True, exist_ok=True)
-    os.environ.update(THREADS, MPLBACKEND='agg', PYDEVD_DISABLE_FILE_VALIDATION='1')
+    os.environ.update(THREADS, MPLBACKEND=INLINE, PYDEVD_DISABLE_FILE_VALIDATION='1')
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             papermill.execute_notebook(str(notebook), str(log), given, cwd=str(ROOT), progress_bar=False, kernel_name='python3',
                                       extra_arguments=['--IPKernelApp.log_level=50'])
     except PapermillExecutionError as error: return error
+
+# %% ../nbs/92_runner.ipynb #5785fb64
+def _missing(notebook, given, inputs):
+    "Say why the notebook cannot run for want of the authors' logs; None if it can."
+    for path in map(Path, inputs):
+        if path.suffix == '.skipped': return path.read_text().removeprefix('Skipped: ').strip()
+    values = {**parameters(notebook), **given}.values()
+    names = [n for v in values for n in (v if isinstance(v, list) else [v]) if isinstance(n, str)]
+    code = '\n'.join(''.join(c['source']) for c in json.loads(notebook.read_text())['cells'] if c['cell_type'] == 'code')
+    if not (re.search(r'^authors_dir\(\)', code, re.M) or any(n.startswith('authors/') for n in names)): return None
+    try: authors_dir()
+    except AuthorsLogsMissing as error: return str(error)
 
 # %% ../nbs/92_runner.ipynb #1bf7dda1
 def run(notebook: str | Path,  # a stage or an exhibit
@@ -82,9 +95,11 @@ def run(notebook: str | Path,  # a stage or an exhibit
     if result.exists() and mark.is_file() and mark.read_text() == now:
         result.touch(); return 'kept'
     for old in (result, skip, mark): old.unlink(missing_ok=True)
-    error = _execute(notebook, Path(log or BUILD/'logs'/notebook.name), given)
-    if error is not None and error.ename == 'AuthorsLogsMissing':
-        _write(skip, f'Skipped: {error.evalue}\n'); return 'skipped'
+    missing = _missing(notebook, given, inputs)
+    error = None if missing else _execute(notebook, Path(log or BUILD/'logs'/notebook.name), given)
+    if error is not None and error.ename == 'AuthorsLogsMissing': missing = error.evalue
+    if missing:
+        _write(skip, f'Skipped: {missing}\n'); return 'skipped'
     if error is not None: raise SystemExit(f'{notebook}: {error.ename} in a cell: {error.evalue}\n' + re.sub(r'\x1b\[[0-9;]*m', '', '\n'.join(error.traceback[-12:])))
     if not result.exists(): raise SystemExit(f'{notebook} ran but did not write {result}')
     _write(mark, now)
