@@ -7,13 +7,13 @@ __all__ = ['FULL', 'HALF', 'COLOURS', 'RC', 'style', 'save_figure', 'markdown_ta
            'band']
 
 # %% ../nbs/80_figures.ipynb #d28b467a
-import io, os, tempfile
+import io
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .paper import FIGURES, display
+from .paper import FIGURES, display, write_file
 
 # %% ../nbs/80_figures.ipynb #09b58b47
 FULL, HALF = 6.8, 3.3  # widths in inches: the whole text, half of it
@@ -33,16 +33,6 @@ def style():
     from cycler import cycler
     return mpl.rc_context({**RC, 'axes.prop_cycle': cycler(color=COLOURS)})
 
-# %% ../nbs/80_figures.ipynb #27460427
-def _write(path, data):
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, tmp = tempfile.mkstemp(prefix=f'.{path.name}-', dir=path.parent)
-    with os.fdopen(handle, 'wb') as f: f.write(data if isinstance(data, bytes) else data.encode())
-    os.chmod(tmp, 0o644)
-    os.replace(tmp, path)
-    return path
-
 # %% ../nbs/80_figures.ipynb #0dfebdd7
 def save_figure(fig,                            # a matplotlib figure
                 name: str,                      # 'figure_02': the files' name without ending
@@ -53,7 +43,7 @@ def save_figure(fig,                            # a matplotlib figure
     for kind, metadata in (('pdf', {'CreationDate': None, 'Producer': None, 'Creator': None}), ('png', {'Software': None})):
         buffer = io.BytesIO()
         fig.savefig(buffer, format=kind, metadata=metadata)
-        paths.append(_write(Path(folder)/f'{name}.{kind}', buffer.getvalue()))
+        paths.append(write_file(Path(folder)/f'{name}.{kind}', buffer.getvalue()))
     return paths
 
 # %% ../nbs/80_figures.ipynb #4729919a
@@ -72,8 +62,8 @@ def save_table(table: pd.DataFrame,           # one row a line; the index is not
                folder: str | Path = FIGURES,  # where to
               ) -> list[Path]:                # the CSV and the Markdown
     "Write a table as CSV and as Markdown."
-    return [_write(Path(folder)/f'{name}.csv', table.to_csv(index=False, lineterminator='\n')),
-            _write(Path(folder)/f'{name}.md', f'{caption}\n\n{markdown_table(table)}')]
+    return [write_file(Path(folder)/f'{name}.csv', table.to_csv(index=False, lineterminator='\n')),
+            write_file(Path(folder)/f'{name}.md', f'{caption}\n\n{markdown_table(table)}')]
 
 # %% ../nbs/80_figures.ipynb #a18054d8
 def scatter_rank(ax,

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .figures import _write, markdown_table
-from .paper import BUILD, DATA, FIGURES, load_table
+from .figures import markdown_table
+from .paper import BUILD, DATA, FIGURES, load_table, write_file
 
 # %% ../nbs/90_ledger.ipynb #ec8a4a4f
 def last_digit(printed: str, # a number as printed, such as '97.12' or '3.7e19'
@@ -115,7 +115,7 @@ class Rows:
 
     def save(self, folder: str | Path = BUILD/'ledger') -> Path:
         "Write the rows where `collect` finds them."
-        return _write(Path(folder)/f'{EXHIBITS[self.exhibit]}.csv', _csv(self.frame()))
+        return write_file(Path(folder)/f'{EXHIBITS[self.exhibit]}.csv', _csv(self.frame()))
 
 # %% ../nbs/90_ledger.ipynb #50ebb22c
 def _number(v):
@@ -196,6 +196,6 @@ def save_ledger(folder: str | Path = FIGURES,
     "Write `ledger.csv` and the gallery, and return the ledger."
     from regmix.paper import ROOT
     ledger = collect(built)
-    _write(Path(folder)/'ledger.csv', ledger.to_csv(index=False, lineterminator='\n'))
-    _write(Path(folder)/'README.md', gallery(ledger, notebooks or ROOT/'nbs'/'exhibits', folder, built))
+    write_file(Path(folder)/'ledger.csv', ledger.to_csv(index=False, lineterminator='\n'))
+    write_file(Path(folder)/'README.md', gallery(ledger, notebooks or ROOT/'nbs'/'exhibits', folder, built))
     return ledger

@@ -4,7 +4,7 @@
 
 # %% ../nbs/00_paper.ipynb #529df584
 from __future__ import annotations
-import argparse, csv, hashlib, http.client, math, os, re, sys, urllib.error, urllib.request
+import argparse, csv, hashlib, http.client, math, os, re, sys, tempfile, urllib.error, urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
@@ -18,13 +18,27 @@ BUILD = ROOT/'build'      # what stages write; can be removed at any time
 
 # %% auto #0
 __all__ = ['ROOT', 'DATA', 'FIGURES', 'BUILD', 'DOMAINS', 'PRIOR', 'EXHIBITS', 'AUTHORS_FILES', 'AUTHORS_COMMIT', 'AUTHORS_URL',
-           'CHECKS', 'Domain', 'load_domains', 'display', 'canonical', 'quantities', 'load_table', 'grid',
+           'CHECKS', 'write_file', 'Domain', 'load_domains', 'display', 'canonical', 'quantities', 'load_table', 'grid',
            'load_appendix_g', 'load_regmix_mixture', 'load_claims', 'published_numbers', 'load_reach',
            'AuthorsLogsMissing', 'WrongFile', 'load_authors_files', 'sha256_of', 'check_file', 'download', 'copy_file',
            'fetch_authors', 'authors_dir', 'have_authors', 'interval', 'check', 'check_averages', 'check_all_averages',
            'check_table_03', 'best_on', 'check_best_on', 'cohens_d', 'effects', 'critical_d', 'check_table_08',
            'check_table_07', 'non_embedding_parameters', 'sizes', 'check_table_09', 'flops', 'check_flops',
            'check_text', 'check_twice', 'check_all', 'load_discrepancies', 'main']
+
+# %% ../nbs/00_paper.ipynb #90b2926b
+def write_file(
+    path: str | Path,   # where to; its folder is made if need be
+    data: str | bytes,  # text is written as UTF-8
+) -> Path:              # the path
+    "Write a file, all or nothing."
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(prefix=f'.{path.name}-', dir=path.parent)
+    with os.fdopen(handle, 'wb') as f: f.write(data if isinstance(data, bytes) else data.encode())
+    os.chmod(part, 0o644)
+    os.replace(part, path)
+    return path
 
 # %% ../nbs/00_paper.ipynb #414e87a3
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from .figures import _write
-from .paper import BUILD, ROOT, AuthorsLogsMissing, authors_dir
+from .paper import BUILD, ROOT, AuthorsLogsMissing, authors_dir, write_file
 
 # %% ../nbs/92_runner.ipynb #a54923e1
 def parameters(notebook: str | Path,  # path of a notebook with one cell tagged `parameters`
@@ -99,10 +98,10 @@ def run(notebook: str | Path,  # a stage or an exhibit
     error = None if missing else _execute(notebook, Path(log or BUILD/'logs'/notebook.name), given)
     if error is not None and error.ename == 'AuthorsLogsMissing': missing = error.evalue
     if missing:
-        _write(skip, f'Skipped: {missing}\n'); return 'skipped'
+        write_file(skip, f'Skipped: {missing}\n'); return 'skipped'
     if error is not None: raise SystemExit(f'{notebook}: {error.ename} in a cell: {error.evalue}\n' + re.sub(r'\x1b\[[0-9;]*m', '', '\n'.join(error.traceback[-12:])))
     if not result.exists(): raise SystemExit(f'{notebook} ran but did not write {result}')
-    _write(mark, now)
+    write_file(mark, now)
     return 'ran'
 
 # %% ../nbs/92_runner.ipynb #bacf0c8c
@@ -141,7 +140,7 @@ def main(argv: list = None):
         state = run(ROOT/r['notebook'], result, r['parameters'], inputs, BUILD/'logs'/f'{args.name}.ipynb')
         if state == 'skipped': state = result.with_suffix('.skipped').read_text().strip()
     print(f'{args.name}: {state} ({time.monotonic() - start:.0f} s)', flush=True)
-    if args.stamp: _write(args.stamp, args.name + '\n')
+    if args.stamp: write_file(args.stamp, args.name + '\n')
 
 # %% ../nbs/92_runner.ipynb #df8ea925
 def _behind(stamp):
