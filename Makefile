@@ -14,30 +14,38 @@ PY := $(BIN)/python
 PARAMS := nbs/params/reproduce.yaml
 RUN = $(PY) -m regmix.runner
 CODE := $(filter-out regmix/_modidx.py,$(wildcard regmix/*.py))
+TRAINING := $(patsubst %,regmix/%.py,paper mixtures swarms corpora models proxies)
 PAPER := $(wildcard data/paper/*.csv)
 
 # The sections of $(PARAMS); tests/test_pipeline.py checks that both lists agree.
-FITS := ridge_512 lightgbm_512 lightgbm_early_stopped ridge_no_web lightgbm_no_web ridge_all \
+SWARMS := smoke smoke_unseen
+FITS := smoke_ridge  ridge_512 lightgbm_512 lightgbm_early_stopped ridge_no_web lightgbm_no_web ridge_all \
         lightgbm_stackexchange lightgbm_256_1m lightgbm_256_60m
-SIMULATIONS := paper_text release_notebook top_512_1m top_256_1m top_256_60m
+SIMULATIONS := smoke_search paper_text release_notebook top_512_1m top_256_1m top_256_60m
 EXHIBITS := table_01 table_02 table_03 table_04 table_06 table_07 table_08 table_09 table_10 table_11 appendix_g \
             figure_01 figure_02 figure_03 figure_04 figure_05 figure_07 figure_08 figure_09 figure_14 figure_15
 
 stamps = $(addprefix build/stamps/,$(addsuffix .stamp,$(1)))
 
-.PHONY: help reproduce test data bench book lab prep install clean
+.PHONY: help reproduce replicate test data bench book lab prep install clean
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-reproduce: build/stamps/ledger.stamp ## every table and figure, and the ledger, from the logs (minutes; try -j2)
+reproduce: build/stamps/ledger.stamp build/stamps/smoke_search.stamp ## every table and figure, and the ledger, from the logs (minutes; try -j2)
 	@echo "figures/README.md is up to date"
 
 test: $(READY) ## rules of the notebooks, the notebooks themselves, pytest
 	$(PY) -m pytest
 	$(BIN)/nbdev_test --skip_folder_re '^[_.]|^stages$$|^exhibits$$' --n_workers 2
+
+# CORPUS: a folder of text by domain (<domain>-*.jsonl, ...) or of a corpus, or `pile`; SWARM: one section, by default all of them
+TIER ?= cpu
+replicate: $(READY) ## train the swarms of nbs/params/replicate-$(TIER).yaml in full, resuming what is there (hours; CORPUS=..., TIER=gpu)
+	@for s in $(or $(SWARM),$$($(PY) -m regmix.runner --list --params nbs/params/replicate-$(TIER).yaml)); do \
+	  $(RUN) $$s --params nbs/params/replicate-$(TIER).yaml $(if $(CORPUS),--set corpus=$(CORPUS)) || exit 1; done
 
 data: $(READY) ## fetch the authors' logs into data/authors, each checked against its SHA-256
 	$(PY) -m regmix.paper
@@ -45,6 +53,7 @@ data: $(READY) ## fetch the authors' logs into data/authors, each checked agains
 bench: $(READY) ## each claim of speed beside its rival, in one run
 	$(PY) bench/sampling.py
 	$(PY) bench/scoring.py
+	$(PY) bench/training.py
 
 prep: $(READY) ## export the notebooks to regmix/, clean them, make README.md
 	$(BIN)/nbdev_export
@@ -82,6 +91,13 @@ build/stamps/authors.stamp: $(AUTHORS) $(GIVEN) | $(READY)
 	@mkdir -p $(@D) && touch $@
 
 # --- stages ---
+$(call stamps,$(SWARMS)): build/stamps/%.stamp: nbs/stages/10_train_proxies.ipynb $(PARAMS) $(TRAINING) | $(READY)
+	@$(RUN) $* --stamp $@ --inputs $^
+
+$(call stamps,smoke_unseen): build/stamps/smoke.stamp
+$(call stamps,smoke_ridge): build/stamps/smoke.stamp build/stamps/smoke_unseen.stamp
+$(call stamps,smoke_search): build/stamps/smoke_ridge.stamp
+
 $(call stamps,$(FITS)): build/stamps/%.stamp: nbs/stages/20_fit_regression.ipynb $(PARAMS) $(CODE) $(PAPER) build/stamps/authors.stamp | $(READY)
 	@$(RUN) $* --stamp $@ --inputs $^
 

@@ -6,7 +6,7 @@
 __all__ = ['NAME', 'SUFFIXES', 'PILE', 'KINDS', 'LANGUAGES', 'EOS', 'FORMAT', 'SIDES', 'DOCS', 'Document', 'Problems', 'Reader',
            'chain', 'domain_files', 'read_folder', 'read_pile', 'domain_name', 'read_dataset', 'read_installed',
            'train_tokenizer', 'load_tokenizer', 'origin_of', 'is_valid', 'corpus_digest', 'build_corpus', 'Corpus',
-           'load_corpus']
+           'load_corpus', 'open_corpus']
 
 # %% ../nbs/20_corpora.ipynb #a1ce52be
 import difflib, functools, gzip, hashlib, heapq, importlib.metadata, inspect, io, json, os, platform, re, shutil, sysconfig, warnings, zlib
@@ -906,3 +906,22 @@ def load_corpus(folder: str | Path, # holds corpus.json
                ) -> Corpus:
     "Open a corpus."
     return Corpus(folder)
+
+# %% ../nbs/20_corpora.ipynb #27c23ce7
+def open_corpus(source: str | Path,           # 'installed', 'installed:language', 'pile', a folder of text, or the folder of a corpus
+                cache: str | Path,            # where corpora are built
+                *,
+                max_bytes: float = None,      # UTF-8 bytes of each domain that are used at most
+                **options,                    # of `build_corpus`
+               ) -> Corpus:
+    "Open a corpus, or build it from its source once."
+    if (Path(source)/'corpus.json').is_file(): return load_corpus(source)
+    cap = {'max_bytes_per_domain': max_bytes} if max_bytes else {}
+    if str(source) in ('installed', 'installed:language'):
+        reader, state = read_installed('language' if ':' in str(source) else 'kind', **cap), sorted((d.metadata['Name'], d.version) for d in _packages())
+    elif str(source) == 'pile': reader, state = read_pile(**cap), None
+    else:
+        reader = read_folder(source).capped(max_bytes) if max_bytes else read_folder(source)
+        state = sorted((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in Path(source).rglob('*') if p.is_file())
+    folder = Path(cache)/f"{domain_name(Path(source).name)}-{_hash_json([str(source), state, max_bytes, options])[:10]}"
+    return load_corpus(folder) if (folder/'corpus.json').is_file() else build_corpus(reader, folder, **options)

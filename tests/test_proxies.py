@@ -1,0 +1,269 @@
+"""Training: data as a function of (seed, run, step), a group equals its members, kill -9 and resume, shared folders, refusals."""
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+torch.set_num_threads(1)
+
+from regmix.corpora import Document, build_corpus
+from regmix.proxies import (Group, TrainConfig, draw_domains, gather, load_checkpoint, plan, save_checkpoint, train_group, train_swarm, _rng)
+from regmix.swarms import load_swarm
+
+CONFIG = TrainConfig(model="80K", tokens=24_000, context=32, batch=4, lr=3e-3, evals=3, eval_tokens=512)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    "Three domains of made-up text that a small model can tell apart."
+    rng = np.random.default_rng(0)
+    words = {"sea": "wave salt tide reef gull foam".split(), "sum": [str(i) for i in range(50)], "law": "whereas hereby party clause shall void".split()}
+    docs = [Document(d, " ".join(rng.choice(w, 400)), f"{d}/{i}", None) for d, w in words.items() for i in range(40)]
+    return build_corpus(lambda: iter(docs), tmp_path_factory.mktemp("corpora")/"toy", vocab_size=300, valid_fraction=0.2, progress=False)
+
+
+@pytest.fixture(scope="session")
+def mixtures():
+    table = np.vstack([np.eye(3), np.random.default_rng(1).dirichlet([1, 1, 1], 5)])
+    return pd.DataFrame(table, columns=["sea", "sum", "law"], index=[f"r{i}" for i in range(8)])
+
+
+# ---------------------------------------------------------------- which text, when
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30).filter(lambda w: sum(w) > 1e-3), st.integers(1, 2000), st.integers(0, 10**6))
+def test_even_draws_realise_the_weights(weights, n, seed):
+    w = np.array(weights) / sum(weights)
+    domain = draw_domains(w, n, _rng(seed))
+    assert ((domain >= 0) & (domain < len(w))).all() and (w[domain] > 0).all()
+    count = np.bincount(domain, minlength=len(w))
+    assert np.abs(count - n * w).max() <= 3 + 2 * np.log(n + 1)      # the star discrepancy of the golden ratio, with room
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 300), st.sampled_from(["even", "random"]))
+def test_a_plan_is_a_prefix_of_a_longer_one_and_epochs_are_whole(a, b, n, draw):
+    w, chunks = pd.Series({"x": 0.6, "y": 0.4}), {"x": a, "y": b}
+    domain, chunk = plan(w, chunks, n, 3, "run", draw)
+    more = plan(w, chunks, n + 50, 3, "run", draw)
+    assert (more[0][:n] == domain).all() and (more[1][:n] == chunk).all()
+    for d, size in enumerate((a, b)):
+        mine = chunk[domain == d]
+        for start in range(0, len(mine) - size + 1, size): assert sorted(mine[start:start + size]) == list(range(size))
+
+
+def test_random_draws_are_random():
+    w = np.array([0.3, 0.7])
+    counts = [np.bincount(draw_domains(w, 500, _rng(i), "random"), minlength=2)[0] for i in range(200)]
+    assert abs(np.mean(counts) - 150) < 3 and 7 < np.std(counts) < 14      # binomial: 10.2
+
+
+# ---------------------------------------------------------------- a group is its members
+
+def test_group_equals_members_and_its_order_does_not_matter(corpus, mixtures):
+    group = Group(corpus, mixtures.iloc[:4], CONFIG).train()
+    turned = Group(corpus, mixtures.iloc[[3, 1, 0, 2]], CONFIG).train()
+    alone = Group(corpus, mixtures.iloc[[3]], CONFIG).train()
+    for other in (turned, alone):   # sums in another order: a difference in the last bits, which training magnifies
+        np.testing.assert_allclose(other.train_losses[0, :40], group.train_losses[3, :40], atol=2e-4)
+        np.testing.assert_allclose(other.losses[CONFIG.steps][0], group.losses[CONFIG.steps][3], atol=0.03)
+    assert np.ptp(group.losses[CONFIG.steps], axis=0).min() > 0.5      # and the mixtures do matter
+
+
+def test_a_seed_changes_weights_and_data(corpus, mixtures):
+    two = Group(corpus, mixtures.iloc[[4, 4]].set_axis(["a", "b"]), CONFIG, seeds=[1, 2])
+    assert not torch.equal(two.weights["embed"][0], two.weights["embed"][1])
+    assert not torch.equal(two.reader(0)[0], two.reader(0)[1])
+
+
+def test_matches_a_plain_loop(corpus, mixtures):
+    "The same model, data and settings in transformers with torch's own clipping and AdamW."
+    pytest.importorskip("transformers")
+    from regmix.models import to_transformers
+    from regmix.proxies import learning_rate
+    group = Group(corpus, mixtures.iloc[[5]], CONFIG)
+    plain = to_transformers(group.weights, group.model, 0, context=CONFIG.context).train()
+    optimiser = torch.optim.AdamW(plain.parameters(), lr=1, betas=CONFIG.betas, weight_decay=CONFIG.weight_decay)
+    for step in range(30):
+        batch = group.reader(step)
+        group.advance(batch)
+        for p in optimiser.param_groups: p["lr"] = learning_rate(CONFIG, step)
+        optimiser.zero_grad()
+        logits = plain(input_ids=batch[0, :, :-1]).logits
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch[0, :, 1:].flatten())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(plain.parameters(), CONFIG.clip)
+        optimiser.step()
+        assert abs(loss.item() - group.train_losses[0, step].item()) < 2e-3
+
+
+# ---------------------------------------------------------------- kill and resume
+
+def swarm_in_a_process(folder, corpus, extra=""):
+    "Start train_swarm on `folder` in a process of its own."
+    code = f"""
+import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+import pandas as pd, joblib
+from test_proxies import CONFIG
+from regmix.proxies import train_swarm
+mixtures = pd.read_parquet({str(folder)!r} + '.mixtures').set_index('run')
+train_swarm(mixtures, {str(corpus.folder)!r}, {str(folder)!r}, CONFIG, group=4, n_jobs=1, every=0, progress=False{extra})
+"""
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="session")
+def whole(corpus, mixtures, tmp_path_factory):
+    "The swarm that was left alone."
+    return train_swarm(mixtures, corpus, tmp_path_factory.mktemp("whole")/"toy", CONFIG, group=4, n_jobs=1, progress=False)
+
+
+def test_kill_9_and_resume(corpus, mixtures, whole, tmp_path):
+    folder = tmp_path/"toy"
+    mixtures.rename_axis("run").reset_index().to_parquet(f"{folder}.mixtures")
+    for attempt in range(2):      # killed twice: in the middle of a group
+        process = swarm_in_a_process(folder, corpus)
+        deadline = time.time() + 60
+        while time.time() < deadline and not list((folder/"groups").glob("*.ckpt")): time.sleep(0.02)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (folder/"swarm.json").exists() and list((folder/"groups").glob("*.ckpt"))
+    again = train_swarm(mixtures, corpus, folder, CONFIG, group=4, n_jobs=1, progress=False)
+    pd.testing.assert_frame_equal(again.losses, whole.losses, check_exact=True)
+    assert not list((folder/"groups").glob("*.ckpt")) and not list((folder/"groups").glob(".*"))
+
+
+def test_two_processes_share_one_folder(corpus, mixtures, whole, tmp_path):
+    folder = tmp_path/"toy"
+    mixtures.rename_axis("run").reset_index().to_parquet(f"{folder}.mixtures")
+    first = swarm_in_a_process(folder, corpus)
+    while not (folder/"definition.json").exists() and first.poll() is None: time.sleep(0.02)
+    second = swarm_in_a_process(folder, corpus)
+    assert (first.wait(), second.wait()) == (0, 0), first.stderr.read() + second.stderr.read()
+    pd.testing.assert_frame_equal(load_swarm(folder).losses, whole.losses, check_exact=True)
+
+
+def test_a_busy_group_is_left_alone(corpus, mixtures, tmp_path):
+    import fcntl
+    swarm = train_swarm(mixtures.iloc[:2], corpus, tmp_path/"toy", CONFIG, group=2, n_jobs=1, progress=False)
+    stem = tmp_path/"toy/groups/00000"
+    stem.with_suffix(".json").unlink()
+    with open(stem.with_suffix(".lock"), "w") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        assert train_group(tmp_path/"toy", corpus.folder, 0) == "busy"
+    assert train_group(tmp_path/"toy", corpus.folder, 0) == "done"
+    pd.testing.assert_frame_equal(gather(tmp_path/"toy", corpus).losses, swarm.losses, check_exact=True)
+
+
+def test_two_dask_workers_one_killed(corpus, mixtures, whole, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    import joblib
+    import threading
+    folder = tmp_path/"toy"
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster, distributed.Client(cluster) as client:
+        pids = list(client.run(os.getpid).values())
+        def kill_one():
+            while not list((folder/"groups").glob("*.ckpt")): time.sleep(0.02)
+            os.kill(pids[0], signal.SIGKILL)
+        threading.Thread(target=kill_one, daemon=True).start()
+        with joblib.parallel_config("dask", wait_for_workers_timeout=60):
+            swarm = train_swarm(mixtures, corpus, folder, CONFIG, group=4, every=0, progress=False)
+    assert sorted(p.name for p in (folder/"groups").glob("*.json")) == ["00000.json", "00001.json"]
+    pd.testing.assert_frame_equal(swarm.losses, whole.losses, check_exact=True)     # nothing lost, nothing twice
+
+
+def test_loky_workers_give_the_same_bits_as_one(corpus, mixtures, whole, tmp_path):
+    swarm = train_swarm(mixtures, corpus, tmp_path/"toy", CONFIG, group=4, n_jobs=2, progress=False)
+    pd.testing.assert_frame_equal(swarm.losses, whole.losses, check_exact=True)
+
+
+def test_a_checkpoint_of_other_runs_is_refused(corpus, mixtures, tmp_path):
+    path = save_checkpoint(Group(corpus, mixtures.iloc[:2], CONFIG), tmp_path/"x.ckpt")
+    with pytest.raises(ValueError, match="another swarm"): load_checkpoint(Group(corpus, mixtures.iloc[2:4], CONFIG), path)
+
+
+# ---------------------------------------------------------------- what goes wrong
+
+def test_a_broken_model_is_recorded_and_left_out(corpus, mixtures, tmp_path, monkeypatch):
+    advance = Group.advance
+    def poisoned(self, batch):
+        if self.step == 7 and "r1" in self.runs: self.weights["head"].data[self.runs.index("r1"), 0, 0] = float("nan")
+        advance(self, batch)
+    monkeypatch.setattr(Group, "advance", poisoned)
+    swarm = train_swarm(mixtures, corpus, tmp_path/"toy", CONFIG, group=4, n_jobs=1, progress=False)
+    assert swarm.meta["broken"] == [dict(run="r1", step=8, why="the training loss became nan")]
+    assert "r1" not in swarm.final_losses().index and len(swarm.final_losses()) == 7
+    X, y = swarm.xy("sea")
+    assert len(X) == 7 and y.notna().all()
+
+
+def test_a_failing_group_does_not_lose_the_others(corpus, mixtures, whole, tmp_path, monkeypatch):
+    advance = Group.advance
+    def failing(self, batch):
+        if self.step == 7 and "r5" in self.runs: raise MemoryError("no room")
+        advance(self, batch)
+    monkeypatch.setattr(Group, "advance", failing)
+    with pytest.raises(RuntimeError, match=r"1 groups failed.*MemoryError: no room.*4 of 8.*call again"):
+        train_swarm(mixtures, corpus, tmp_path/"toy", CONFIG, group=4, n_jobs=1, progress=False)
+    assert not load_swarm(tmp_path/"toy").meta["complete"]
+    monkeypatch.setattr(Group, "advance", advance)
+    swarm = train_swarm(mixtures, corpus, tmp_path/"toy", CONFIG, group=4, n_jobs=1, progress=False)
+    assert swarm.meta["complete"] and not list((tmp_path/"toy/groups").glob("*.error"))
+    pd.testing.assert_frame_equal(swarm.losses, whole.losses, check_exact=True)
+
+
+def test_another_definition_is_refused_and_nothing_changes(corpus, mixtures, whole, tmp_path):
+    train_swarm(mixtures.iloc[:2], corpus, tmp_path/"toy", CONFIG, group=2, n_jobs=1, progress=False)
+    def state(): return {p: p.read_bytes() for p in (tmp_path/"toy").rglob("*") if p.is_file()}
+    before = state()
+    for change, words in ((dict(config=dataclasses.replace(CONFIG, lr=1e-3)), "config.lr"), (dict(seeds=[1, 2]), "seeds"), (dict(group=1), "group"), (dict(precision="bfloat16"), "precision")):
+        with pytest.raises(ValueError, match=f"begun with other .*{words}"):
+            train_swarm(mixtures.iloc[:2], corpus, tmp_path/"toy", **{"config": CONFIG, "group": 2, **change}, n_jobs=1, progress=False)
+    assert state() == before
+    (tmp_path/"mine").mkdir()
+    (tmp_path/"mine/thesis.txt").write_text("precious")
+    with pytest.raises(FileExistsError, match="empty folder"): train_swarm(mixtures, corpus, tmp_path/"mine", CONFIG, progress=False)
+    assert [p.name for p in (tmp_path/"mine").iterdir()] == ["thesis.txt"]
+
+
+def test_a_corpus_that_changed_is_refused(corpus, mixtures, tmp_path):
+    train_swarm(mixtures.iloc[:2], corpus, tmp_path/"toy", CONFIG, group=2, n_jobs=1, progress=False)
+    docs = [Document(d, f"{d} {i} other words", f"{d}/{i}", None) for d in ("sea", "sum", "law") for i in range(4000)]
+    other = build_corpus(lambda: iter(docs), tmp_path/"other", vocab_size=300, valid_fraction=0.2, progress=False)
+    with pytest.raises(ValueError, match="begun with other .*corpus"):
+        train_swarm(mixtures.iloc[:2], other, tmp_path/"toy", CONFIG, group=2, n_jobs=1, progress=False)
+
+
+def test_weights_that_the_corpus_cannot_serve(corpus, mixtures, tmp_path):
+    with pytest.raises(ValueError, match="'moon', which the corpus 'toy' does not have; it has"):
+        train_swarm(mixtures.rename(columns={"sea": "moon"}), corpus, tmp_path/"toy", CONFIG)
+    with pytest.raises(ValueError, match="0.5"): train_swarm(mixtures / 2, corpus, tmp_path/"toy", CONFIG)
+    with pytest.raises(ValueError, match="3 seeds for 8 runs"): train_swarm(mixtures, corpus, tmp_path/"toy", CONFIG, seeds=[1, 2, 3])
+    assert not (tmp_path/"toy").exists()
+
+
+def test_a_swarm_says_how_it_was_made(whole, corpus, mixtures):
+    folder = whole.meta
+    assert folder["complete"] and folder["runs"] == 8 and folder["corpus"] == corpus.digest
+    assert folder["config"]["lr"] == CONFIG.lr and folder["versions"]["torch"] == torch.__version__ and folder["devices"]
+    assert folder["largest_gap"] < 0.02 and set(folder["largest_epochs"]) == set(mixtures.columns)
+    assert sorted(whole.losses["tokens"].unique()) == [s * CONFIG.batch * CONFIG.context for s in CONFIG.eval_steps]
+    assert abs(sum(folder["prior"].values()) - 1) < 1e-6
+
+
+def test_bfloat16_trains_to_about_the_same_place(corpus, mixtures, whole):
+    config = dataclasses.replace(CONFIG, tokens=4000)
+    a, b = (Group(corpus, mixtures.iloc[:2], config, dtype=t).train().losses[config.steps] for t in (torch.float32, torch.bfloat16))
+    np.testing.assert_allclose(a, b, atol=0.05)
