@@ -54,6 +54,7 @@ bench: $(READY) ## each claim of speed beside its rival, in one run
 	$(PY) bench/sampling.py
 	$(PY) bench/scoring.py
 	$(PY) bench/training.py
+	$(PY) bench/tokenise.py
 
 prep: $(READY) ## export the notebooks to regmix/, clean them, make README.md
 	$(BIN)/nbdev_export
