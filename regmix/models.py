@@ -41,17 +41,19 @@ class ModelConfig:
     @property
     def head_size(self) -> int: return self.width // self.heads
 
-# %% ../nbs/30_models.ipynb #30bfbffa
+# %% ../nbs/30_models.ipynb #b6212900
 def _paper_models() -> dict[str, ModelConfig]:
     t = grid(load_table('table_09'), 'model', 'setting').astype(int)
     return {m: ModelConfig(*(int(r[c]) for c in ('vocabulary size', 'd_embedding', 'd_model', 'layers', 'heads'))) for m, r in t.iterrows()}
 
-MODELS = {  # name -> shape; 1M, 60M, 1B and 7B are the paper's, the others fill the gaps
+_OURS = {
     '80K':  ModelConfig(50432, width=64,  inner=128, layers=2, heads=2),
     '330K': ModelConfig(50432, width=128, inner=256, layers=2, heads=4),
     '4M':   ModelConfig(50432, width=320, inner=640, layers=4, heads=8),
     '12M':  ModelConfig(50432, width=448, inner=896, layers=6, heads=8),
-} | _paper_models()
+}
+# name -> shape, by size; 1M, 60M, 1B and 7B are the paper's, the others fill the gaps
+MODELS = dict(sorted((_OURS | _paper_models()).items(), key=lambda m: m[1].layers * m[1].width**2))
 
 def model_config(
     name: str,                # a name in `MODELS`
