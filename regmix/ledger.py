@@ -32,12 +32,13 @@ def judge(printed: str,           # the paper's number as printed; '' where it p
           ours: float = None,     # our number, in the paper's unit
           low: float = None,      # lower bound of ours at 95%
           high: float = None,     # upper bound of ours at 95%
-          tolerance: float = None # what counts as close without an interval, in the paper's unit
+          tolerance: float = None, # what counts as close without an interval, in the paper's unit
+          decimals: int = None    # decimals of the column, where the paper drops zeros at the end
          ) -> str:                # one of `VERDICTS`
     "Return the verdict on our number beside the paper's."
     if ours is None or math.isnan(ours): return 'out of reach'
     if not printed: raise ValueError('the paper prints no number here: pass verdict= according to what it claims')
-    paper, half = float(printed), last_digit(printed) / 2 * (1 + 1e-9)
+    paper, half = float(printed), (last_digit(printed) if decimals is None else 10.0**-decimals) / 2 * (1 + 1e-9)
     if abs(ours - paper) <= half: return 'match'
     if low is not None and high is not None and low <= paper + half and high >= paper - half: return 'close'
     if tolerance is not None and abs(ours - paper) <= tolerance: return 'close'
@@ -88,6 +89,7 @@ class Rows:
             verdict: str = None,     # only where the paper prints no number: what became of its claim in words
             new: bool = False,       # True for a quantity that the paper does not have
             source: str = None,      # where this number comes from, if not where the others do
+            decimals: int = None,    # decimals of the paper's column, where zeros at the end are dropped
             place: str = None):      # for a statement of the text: 'Abstract', 'Section 4.2'
         "Add one number; the verdict follows from the paper's printed value."
         known, place = _printed(place) if place else self.printed, place or self.exhibit
@@ -99,7 +101,7 @@ class Rows:
         if verdict is not None and verdict not in VERDICTS: raise ValueError(f'{quantity}: no verdict {verdict!r}')
         if verdict == 'ours alone' and quantity in known: raise ValueError(f'{place}, {quantity}: the paper claims this, so it is not ours alone')
         if new and not verdict and ours is not None and not math.isnan(ours): verdict = 'ours alone'
-        if not verdict or printed: verdict = judge(printed, ours, low, high, tolerance)
+        if not verdict or printed: verdict = judge(printed, ours, low, high, tolerance, decimals)
         if verdict == 'differs' and not note: raise ValueError(f'{place}, {quantity}: ours differs ({ours} beside {printed}): say why in note=')
         self.rows.append([place, quantity, printed, ours, low, high, source or self.source, verdict, note])
 
