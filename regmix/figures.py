@@ -74,8 +74,8 @@ def scatter_rank(ax,
     "Draw predicted against true losses with Spearman's rho in the corner."
     ax.scatter(true, predicted, s=8, color=colour, alpha=0.7, linewidths=0)
     value, low, high = (100 * r for r in rho)
-    ax.text(0.04, 0.96, f'ρ = {value:.2f}\n[{low:.2f}, {high:.2f}]', transform=ax.transAxes, va='top', fontsize=7)
-    ax.set_xlabel('true loss (nats per token)'); ax.set_ylabel('predicted loss')
+    ax.text(0.04, 0.96, f'ρ = {value:.2f}%\n[{low:.2f}, {high:.2f}]', transform=ax.transAxes, va='top', fontsize=7)
+    ax.set_xlabel('true loss (nats per token)'); ax.set_ylabel('predicted loss (nats per token)')
 
 # %% ../nbs/80_figures.ipynb #f9e82d93
 def heatmap(ax,

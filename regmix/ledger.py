@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VERDICTS', 'EXHIBITS', 'SOURCES', 'COLUMNS', 'last_digit', 'judge', 'paper_rows', 'Rows', 'collect', 'summary',
-           'gallery', 'save_ledger']
+           'by_source', 'gallery', 'save_ledger']
 
 # %% ../nbs/90_ledger.ipynb #c7f746c2
 import math, re
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .figures import markdown_table
-from .paper import BUILD, DATA, FIGURES, load_table, write_file
+from .paper import EXHIBITS as NAMES, BUILD, FIGURES, ROOT, exhibit_file, load_claims, load_reach, published_numbers, write_file
 
 # %% ../nbs/90_ledger.ipynb #ec8a4a4f
 def last_digit(printed: str, # a number as printed, such as '97.12' or '3.7e19'
@@ -26,44 +26,36 @@ def last_digit(printed: str, # a number as printed, such as '97.12' or '3.7e19'
     return 10.0 ** (int(exponent or 0) - decimals)
 
 # %% ../nbs/90_ledger.ipynb #f2a1e70f
-VERDICTS = ('match', 'close', 'differs', 'out of reach')
+VERDICTS = ('match', 'close', 'differs', 'ours alone', 'out of reach')
 
 def judge(printed: str,           # the paper's number as printed; '' where it prints none
           ours: float = None,     # our number, in the paper's unit
           low: float = None,      # lower bound of ours at 95%
           high: float = None,     # upper bound of ours at 95%
-          tolerance: float = None # what counts as close without an interval, in the paper's unit
+          tolerance: float = None, # what counts as close without an interval, in the paper's unit
+          decimals: int = None    # decimals of the column, where the paper drops zeros at the end
          ) -> str:                # one of `VERDICTS`
     "Return the verdict on our number beside the paper's."
     if ours is None or math.isnan(ours): return 'out of reach'
     if not printed: raise ValueError('the paper prints no number here: pass verdict= according to what it claims')
-    paper, step = float(printed), last_digit(printed)
-    if abs(ours - paper) <= step / 2 * (1 + 1e-9): return 'match'
-    if low is not None and high is not None and low <= paper <= high: return 'close'
+    paper, half = float(printed), (last_digit(printed) if decimals is None else 10.0**-decimals) / 2 * (1 + 1e-9)
+    if abs(ours - paper) <= half: return 'match'
+    if low is not None and high is not None and low <= paper + half and high >= paper - half: return 'close'
     if tolerance is not None and abs(ours - paper) <= tolerance: return 'close'
     return 'differs'
 
 # %% ../nbs/90_ledger.ipynb #bd5a4169
-EXHIBITS = {**{f'Table {i}': f'table_{i:02d}' for i in range(1, 12)}, 'Appendix G': 'appendix_g',
-            **{f'Figure {i}': f'figure_{i:02d}' for i in range(1, 16)}}
+EXHIBITS = {exhibit: exhibit_file(exhibit) for exhibit in NAMES}  # 'Table 2' -> 'table_02', in the order of the ledger
 
 @lru_cache(maxsize=1)
 def _paper_rows():
-    parts = []
-    for exhibit, name in EXHIBITS.items():
-        if exhibit.startswith('Figure'): continue
-        table = load_table(name)
-        keys = [c for c in table.columns if c not in ('printed', 'value', 'cut')]
-        quantity = table[keys].astype(str).agg(', '.join, axis=1)
-        parts.append(pd.DataFrame({'exhibit': exhibit, 'quantity': quantity, 'printed': table['printed'].str.replace(r'/\d+$', '', regex=True), 'cut': table['cut'], 'claim': ''}))
-    claims = pd.read_csv(DATA/'paper'/'claims.csv', dtype=str, keep_default_na=False)
-    parts.append(claims[['exhibit', 'quantity', 'printed', 'claim']].assign(cut=False))
-    rows = pd.concat(parts, ignore_index=True)
+    claims = load_claims()
+    places = dict.fromkeys([*EXHIBITS, *claims['exhibit']])   # exhibits first, then places in the text
+    rows = pd.concat({p: published_numbers(p) for p in places}, names=['exhibit', 'quantity']).reset_index()
     twice = rows[rows.duplicated(['exhibit', 'quantity'])]
     if len(twice): raise ValueError(f"data/paper: {twice.iloc[0]['exhibit']}, {twice.iloc[0]['quantity']!r} stands twice")
-    order = {e: i for i, e in enumerate(EXHIBITS)}
-    rank = rows['exhibit'].map(order).fillna(len(order))
-    return rows.iloc[np.argsort(rank, kind='stable')].reset_index(drop=True)
+    rows['printed'] = rows['printed'].str.replace(r'/\d+$', '', regex=True)
+    return rows.merge(claims[['exhibit', 'quantity', 'claim']], how='left', on=['exhibit', 'quantity']).fillna({'claim': ''})[['exhibit', 'quantity', 'printed', 'cut', 'claim']]
 
 def paper_rows() -> pd.DataFrame: # columns `exhibit`, `quantity`, `printed`, `cut`, `claim`
     "Return every number and claim of the paper, in the order of the ledger."
@@ -94,18 +86,22 @@ class Rows:
             high: float = None,
             note: str = '',          # what a reader must know; needed where ours differs
             tolerance: float = None, # what counts as close without an interval; state it in the note
-            verdict: str = None,     # only where the paper prints no number
+            verdict: str = None,     # only where the paper prints no number: what became of its claim in words
             new: bool = False,       # True for a quantity that the paper does not have
             source: str = None,      # where this number comes from, if not where the others do
+            decimals: int = None,    # decimals of the paper's column, where zeros at the end are dropped
             place: str = None):      # for a statement of the text: 'Abstract', 'Section 4.2'
         "Add one number; the verdict follows from the paper's printed value."
         known, place = _printed(place) if place else self.printed, place or self.exhibit
+        if quantity in known and new: raise ValueError(f'{place}, {quantity!r} is in data/paper: leave new= out')
         if quantity not in known and not new:
             raise ValueError(f"{place} has no quantity {quantity!r} in data/paper (new=True adds one); near: "
                              + ', '.join(repr(q) for q in list(known)[:6]))
         printed = known.get(quantity, '')
         if verdict is not None and verdict not in VERDICTS: raise ValueError(f'{quantity}: no verdict {verdict!r}')
-        verdict = verdict if verdict and not printed else judge(printed, ours, low, high, tolerance)
+        if verdict == 'ours alone' and quantity in known: raise ValueError(f'{place}, {quantity}: the paper claims this, so it is not ours alone')
+        if new and not verdict and ours is not None and not math.isnan(ours): verdict = 'ours alone'
+        if not verdict or printed: verdict = judge(printed, ours, low, high, tolerance, decimals)
         if verdict == 'differs' and not note: raise ValueError(f'{place}, {quantity}: ours differs ({ours} beside {printed}): say why in note=')
         self.rows.append([place, quantity, printed, ours, low, high, source or self.source, verdict, note])
 
@@ -134,7 +130,7 @@ def collect(folder: str | Path = BUILD/'ledger', # where the exhibits left their
     for path in sorted(folder.glob('*.csv')):
         for row in pd.read_csv(path, dtype=str, keep_default_na=False).to_dict('records'):
             ours.setdefault((row['exhibit'], row['quantity']), []).append(row)
-    reach = pd.read_csv(DATA/'paper'/'reach.csv', dtype=str).set_index('exhibit')['note'].to_dict()
+    reach = load_reach()
     skipped = {e: p.read_text().strip() for e, n in EXHIBITS.items() if (p := folder/f'{n}.skipped').is_file()}
     out = []
     for row in _paper_rows().itertuples():
@@ -153,6 +149,13 @@ def summary(ledger: pd.DataFrame, # what `collect` returns
     counts = ledger.groupby(['exhibit', 'verdict'], sort=False).size().unstack(fill_value=0)
     return counts.reindex(columns=list(VERDICTS), fill_value=0).rename_axis(columns=None).reset_index()
 
+def by_source(ledger: pd.DataFrame, # what `collect` returns
+             ) -> pd.DataFrame:     # one row a source of our numbers, one column a verdict, counts
+    "Count the verdicts of each source: what was computed from logs, and what only from the paper itself."
+    named = ledger.assign(exhibit=ledger['source'].where(ledger['verdict'] != 'out of reach', 'none'))
+    counts = summary(named).rename(columns={'exhibit': 'source'}).set_index('source')
+    return counts.reindex([s for s in (*SOURCES, 'none') if s in counts.index]).reset_index()
+
 # %% ../nbs/90_ledger.ipynb #58136910
 def _intro(notebook):
     import json
@@ -161,6 +164,18 @@ def _intro(notebook):
     claim = ' '.join(line[1:].strip() for line in source.splitlines() if line.startswith('>'))
     return title, claim
 
+def _notes(rows,    # the ledger's rows of one exhibit
+           most=8): # lines to show
+    "List the notes with the names of their rows, 'differs' first; say how many are left out."
+    own = rows[(rows['note'] != '') & (rows['verdict'] != 'out of reach')]
+    own = own.iloc[np.argsort(own['verdict'].map(['differs', 'close', 'match', 'ours alone'].index), kind='stable')]
+    lines = []
+    for (verdict, note), group in own.groupby(['verdict', 'note'], sort=False):
+        first, more = group['quantity'].iloc[0], len(group) - 1
+        lines.append(f"- *{verdict}*, {first}{f' and {more} more' if more else ''}: {note}")
+    rest = len(lines) - most
+    return lines[:most] + ([f'- … and {rest} more note{"s" if rest > 1 else ""} in [ledger.csv](ledger.csv).'] if rest > 0 else [])
+
 def gallery(ledger: pd.DataFrame,           # what `collect` returns
             notebooks: str | Path,          # the folder of the exhibits' notebooks
             folder: str | Path = FIGURES,   # where the pictures and tables are
@@ -168,7 +183,8 @@ def gallery(ledger: pd.DataFrame,           # what `collect` returns
     "Return the gallery page: each exhibit with its claim, verdict, and picture or table."
     counts = summary(ledger).set_index('exhibit')
     parts = ['# Gallery', 'Each exhibit of the paper, redrawn. The numbers behind the verdicts are in [ledger.csv](ledger.csv), one row for each number of the paper.',
-             '## The ledger in one table', markdown_table(counts.reset_index())]
+             '## The ledger in one table', markdown_table(counts.reset_index()),
+             'By where our number comes from (`published`: the paper\'s own numbers, held against each other):', markdown_table(by_source(ledger))]
     for exhibit, name in EXHIBITS.items():
         notebook = Path(notebooks)/f'{name}.ipynb'
         line = ', '.join(f'{n} {v}' for v, n in counts.loc[exhibit].items() if n)
@@ -185,16 +201,13 @@ def gallery(ledger: pd.DataFrame,           # what `collect` returns
             for md in sorted(Path(folder).glob(f'{name}*.md')):
                 lines = md.read_text().strip().splitlines()
                 parts.append('\n'.join(lines) if len(lines) <= 40 else '\n'.join(lines[:20]) + f'\n\n… the whole table: [{md.name}]({md.name})')
-        own = ledger.query("exhibit == @exhibit and note != '' and verdict != 'out of reach'")
-        notes = list(dict.fromkeys(own['note']))
-        if notes: parts.append('\n'.join(f'- {n}' for n in notes[:8]))
+        if notes := _notes(ledger[ledger['exhibit'] == exhibit]): parts.append('\n'.join(notes))
     return '\n\n'.join(parts) + '\n'
 
 def save_ledger(folder: str | Path = FIGURES,
                 notebooks: str | Path = None,         # default: nbs/exhibits of this project
                 built: str | Path = BUILD/'ledger') -> pd.DataFrame:
     "Write `ledger.csv` and the gallery, and return the ledger."
-    from regmix.paper import ROOT
     ledger = collect(built)
     write_file(Path(folder)/'ledger.csv', ledger.to_csv(index=False, lineterminator='\n'))
     write_file(Path(folder)/'README.md', gallery(ledger, notebooks or ROOT/'nbs'/'exhibits', folder, built))

@@ -19,7 +19,7 @@ BUILD = ROOT/'build'      # what stages write; can be removed at any time
 # %% auto #0
 __all__ = ['ROOT', 'DATA', 'FIGURES', 'BUILD', 'DOMAINS', 'PRIOR', 'EXHIBITS', 'AUTHORS_FILES', 'AUTHORS_COMMIT', 'AUTHORS_URL',
            'CHECKS', 'write_file', 'Domain', 'load_domains', 'display', 'canonical', 'quantities', 'load_table', 'grid',
-           'load_appendix_g', 'load_regmix_mixture', 'load_claims', 'published_numbers', 'load_reach',
+           'load_appendix_g', 'load_regmix_mixture', 'load_claims', 'exhibit_file', 'published_numbers', 'load_reach',
            'AuthorsLogsMissing', 'WrongFile', 'load_authors_files', 'sha256_of', 'check_file', 'download', 'copy_file',
            'fetch_authors', 'authors_dir', 'have_authors', 'interval', 'check', 'check_averages', 'check_all_averages',
            'check_table_03', 'best_on', 'check_best_on', 'cohens_d', 'effects', 'critical_d', 'check_table_08',
@@ -137,22 +137,27 @@ def load_claims() -> pd.DataFrame:  # exhibit, quantity, printed, where, claim (
     "Read what the paper claims in its text, captions and footnotes."
     return pd.read_csv(DATA/'paper'/'claims.csv', dtype=str, keep_default_na=False)
 
-EXHIBITS = (*(f'Table {i}' for i in range(1, 12)), *(f'Figure {i}' for i in range(1, 16)), 'Appendix G')
+EXHIBITS = (*(f'Table {i}' for i in range(1, 12)), 'Appendix G', *(f'Figure {i}' for i in range(1, 16)))  # in the order of the ledger
+
+def exhibit_file(
+    exhibit: str,  # as the paper names it: 'Table 2', 'Appendix G', 'Section 3.3'
+) -> str:          # 'table_02', 'appendix_g', 'section_3.3'
+    "Name the files of an exhibit, without ending."
+    kind, _, label = exhibit.partition(' ')
+    return f'{kind}_{int(label):02d}'.lower() if label.isdigit() else f'{kind}_{label}'.lower()
 
 def published_numbers(
     exhibit: str,    # as the paper names it: 'Table 2', 'Figure 5', 'Appendix G', 'Section 3.3'
 ) -> pd.DataFrame:   # index: quantity; columns printed (str, may be empty), value (float, may be NaN), cut (bool)
     "Collect all that the paper prints or claims for one exhibit, from its table and from `claims.csv`."
-    kind, _, label = exhibit.partition(' ')
-    name = f'{kind.lower()}_{int(label):02d}' if label.isdigit() else f'{kind}_{label}'.lower()
-    columns = ['printed', 'value', 'cut']
+    name, columns = exhibit_file(exhibit), ['printed', 'value', 'cut']
     parts = [load_table(name)[columns]] if (DATA/'paper'/f'{name}.csv').exists() else []
     claims = load_claims().query('exhibit == @exhibit').set_index('quantity')[['printed']]
     if len(claims): parts.append(claims.assign(value=pd.to_numeric(claims.printed, errors='coerce'), cut=False))
     if not parts: raise ValueError(f'{exhibit!r} is neither a table nor named in claims.csv; exhibits are written as in {", ".join(EXHIBITS[:2])}, ...')
     return pd.concat(parts)
 
-def load_reach() -> pd.Series:  # exhibit -> one sentence
+def load_reach() -> pd.Series:  # exhibit, or place in the text -> a sentence or two
     "Read what it would take to have our own number, exhibit by exhibit."
     return pd.read_csv(DATA/'paper'/'reach.csv', index_col='exhibit')['note']
 

@@ -94,6 +94,7 @@ def test_exhibit(path):
     code = "\n".join(c.source for c in cells(path, "code"))
     assert "assert " in code and "Rows(" in code and re.search(r"save_(figure|table)\(", code)
     assert not re.search(r"\.fit\(|train_swarm", code), "an exhibit reads and draws; it fits nothing"
+    if "save_figure(" in code: assert f"](../../figures/{path.stem}.png)" in first, "show the picture where the page begins"
 
 
 def run(tool, cwd):

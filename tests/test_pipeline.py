@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from regmix.ledger import COLUMNS, EXHIBITS, VERDICTS, Rows, collect, paper_rows
+from regmix.ledger import COLUMNS, EXHIBITS, VERDICTS, Rows, by_source, collect, judge, paper_rows, summary
 from regmix.runner import check_parameters, main, run, sections
 from regmix.swarms import AUTHORS, load_swarm
 
@@ -96,6 +96,10 @@ def test_committed_ledger():
     assert (ledger.query("verdict == 'out of reach'")["ours"] == "").all()
     assert (ledger.query("verdict != 'out of reach'")["ours"] != "").all()
     assert set(ledger.query("ours != ''")["source"]) <= {"authors", "replication", "published"}
+    alone = ledger.query("verdict == 'ours alone'").merge(paper_rows(), on=key, how="inner")
+    assert alone.empty, "what the paper prints or claims is not ours alone"
+    own = ledger.merge(paper_rows()[key], on=key, how="left", indicator=True).query("_merge == 'left_only' and verdict in ('match', 'close', 'differs')")
+    assert own["note"].str.contains("Judged against|should sum to one|its claim holds").all(), "nothing to be close to: say what it is judged against"
 
 
 def test_swarms_of_the_authors(authors):
@@ -113,3 +117,32 @@ def test_import_is_light():
 
 def test_rows_refuse_what_the_paper_does_not_have():
     with pytest.raises(ValueError, match="no quantity"): Rows("Table 2").add("LightGBM, rho, 3B", 1.0)
+    with pytest.raises(ValueError, match="leave new= out"): Rows("Table 2").add("LightGBM, rho, 1M", 99.0, new=True)
+    with pytest.raises(ValueError, match="the paper claims this"): Rows("Figure 9").add("LightGBM over Linear", 9.0, verdict="ours alone")
+
+
+def test_verdicts_of_what_has_no_printed_number():
+    rows = Rows("Figure 9")
+    rows.add("trees", 1000, new=True)
+    rows.add("trees of another", new=True)
+    rows.add("LightGBM over Linear", 9.0, verdict="close")
+    rows.add("rho of LightGBM at 1M, squared", 98.1, new=True, verdict=judge("100", 98.1, 97.5, 98.6), note="Judged against 100.")
+    assert rows.frame()["verdict"].to_list() == ["ours alone", "out of reach", "close", "differs"]
+
+
+def test_an_interval_meets_what_a_printed_number_stands_for():
+    assert judge("0.5", 0.40, 0.38, 0.46) == "close" and judge("0.5", 0.40, 0.38, 0.44) == "differs"
+    assert judge("0.0", 0.004) == "match" and judge("0.0", 0.004, decimals=3) == "differs"
+    assert judge("0.87", 0.868) == "match" and judge("0.87", 0.868, 0.856, 0.881, decimals=3) == "close"
+
+
+def test_counts_by_source_lose_no_row(tmp_path):
+    ledger = pd.read_csv(ROOT/"figures/ledger.csv", dtype=str, keep_default_na=False)
+    for counts in (summary(ledger), by_source(ledger)):
+        assert list(counts.columns[1:]) == list(VERDICTS) and counts.iloc[:, 1:].to_numpy().sum() == len(ledger)
+
+
+def test_the_gallery_names_the_rows_of_its_notes():
+    page = (ROOT/"figures/README.md").read_text()
+    notes = re.findall(r"^- (.*)$", page, re.M)
+    assert notes and all(re.match(rf"\*({'|'.join(VERDICTS)})\*, \S|… and \d+ more note", n) for n in notes)
