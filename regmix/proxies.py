@@ -456,11 +456,11 @@ def _for_corpus(mixtures, corpus, config):
             raise ValueError(f'domain {d!r} has {len(corpus.tokens(d))} training tokens, fewer than one sequence of {config.context}')
     return mixtures
 
-# %% ../nbs/40_proxies.ipynb #11e35d33
+# %% ../nbs/40_proxies.ipynb #fda5d021
 def _train_all(folder, corpus, device, n_jobs, every, progress):
     "Train what is not finished, until everything is finished or has failed."
     from joblib import Parallel, delayed
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
     definition = json.loads((folder/'definition.json').read_text())
     config, runs = TrainConfig(**definition['config']), len(definition['seeds'])
     numbers = range(-(-runs // definition['group']))

@@ -220,7 +220,7 @@ def _names(model, alpha):
 
 def _bar(chunks, total, progress):
     if not progress: return chunks
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
     return tqdm(chunks, total=total, desc='scoring', unit='chunk')
 
 def _found(X, y, names, n, k, seed):

@@ -23,7 +23,7 @@ def make_list(name):
 
 def test_makefile_and_parameters_agree():
     spec = yaml.safe_load(PARAMS.read_text())
-    assert sorted(make_list("FITS") + make_list("SIMULATIONS")) == sorted(spec["stages"])
+    assert sorted(make_list("SWARMS") + make_list("FITS") + make_list("SIMULATIONS")) == sorted(spec["stages"])
     assert sorted(make_list("EXHIBITS")) == sorted(spec["exhibits"])
     assert sorted(make_list("EXHIBITS")) == sorted(p.stem for p in (ROOT/"nbs/exhibits").glob("*.ipynb"))
 
