@@ -415,7 +415,7 @@ def _versions():
     except (OSError, subprocess.CalledProcessError, NameError): pass
     return found
 
-# %% ../nbs/40_proxies.ipynb #3bfd6b4a
+# %% ../nbs/40_proxies.ipynb #617e7c5b
 def train_swarm(mixtures: pd.DataFrame,      # (n, d) weights, one row a run, columns among the corpus's domains
                 corpus: Corpus | str | Path, # a corpus or its folder
                 folder: str | Path,          # the swarm's folder
@@ -438,6 +438,7 @@ def train_swarm(mixtures: pd.DataFrame,      # (n, d) weights, one row a run, co
     model = model_config(config.model, corpus.vocab_size)
     definition = define(mixtures, corpus, config, seeds, group or group_size(model, config, device), precision or pick_precision(device))
     if overwrite and _differ(folder, definition): shutil.rmtree(folder)
+    corpus.verify()   # the tokens are those that the digest stands for
     _open(folder, definition, mixtures)
     for old in (folder/'groups').glob('*.error'): old.unlink()
     _train_all(folder, corpus, device, n_jobs, every, progress)

@@ -246,6 +246,16 @@ def test_a_corpus_that_changed_is_refused(corpus, mixtures, tmp_path):
         train_swarm(mixtures.iloc[:2], other, tmp_path/"toy", CONFIG, group=2, n_jobs=1, progress=False)
 
 
+def test_tokens_that_were_changed_in_place_are_refused(corpus, mixtures, tmp_path):
+    import shutil
+    copy = shutil.copytree(corpus.folder, tmp_path/"copy")
+    train_swarm(mixtures.iloc[:1], copy, tmp_path/"toy", CONFIG, n_jobs=1, progress=False)
+    data = bytearray((copy/"train/sea.bin").read_bytes())
+    data[100] ^= 1
+    (copy/"train/sea.bin").write_bytes(data)
+    with pytest.raises(ValueError, match="train/sea.bin"): train_swarm(mixtures.iloc[:1], copy, tmp_path/"toy", CONFIG, n_jobs=1, progress=False)
+
+
 def test_weights_that_the_corpus_cannot_serve(corpus, mixtures, tmp_path):
     with pytest.raises(ValueError, match="'moon', which the corpus 'toy' does not have; it has"):
         train_swarm(mixtures.rename(columns={"sea": "moon"}), corpus, tmp_path/"toy", CONFIG)
