@@ -3,7 +3,7 @@
     python bench/gpu.py --out results/              # on a GPU: minutes
     python bench/gpu.py --out results/ --small      # the same steps at toy size, on a CPU
 
-It needs torch, numpy, pandas, pyarrow and tokenizers only. Each measurement is a line of `gpu.jsonl`, written as soon as it is there;
+It needs torch, numpy, pandas, pyarrow, tokenizers, tqdm and joblib only. Each measurement is a line of `gpu.jsonl`, written as soon as it is there;
 a second call skips what is there already. With --corpus and --swarm it then trains a whole swarm, resuming one that was stopped.
 """
 import argparse
@@ -38,17 +38,20 @@ def wait(device):
 
 def speed(corpus, config, K, device, dtype, steps):
     "Tokens per second of all models of a group, after a warm-up; what the first step took (compilation); the largest memory."
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        torch._dynamo.reset()      # one compilation for each shape, as a swarm has
     mixtures = pd.DataFrame(np.random.default_rng(0).dirichlet([1] * len(corpus.domains), K), columns=corpus.domains, index=[f"r{i}" for i in range(K)])
     group = Group(corpus, mixtures, config, device=device, dtype=dtype)
     start = time.perf_counter()
-    for s in range(3): group.advance(group.reader(s))
+    for s in range(3): group.advance(group.batches(s))
     wait(device)
     first, start = time.perf_counter() - start, time.perf_counter()
-    for s in range(3, 3 + steps): group.advance(group.reader(s))
+    for s in range(3, 3 + steps): group.advance(group.batches(s))
     wait(device)
     seconds = time.perf_counter() - start
     start = time.perf_counter()
-    group.validation(group.weights, group.model, dtype)
+    group.validation(group.weights, group.model, dtype, hidden=group.hidden, softmax=group.softmax)
     wait(device)
     measured = K * group.validation.tokens.shape[0] * config.context / (time.perf_counter() - start)
     memory = torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else float("nan")
@@ -76,6 +79,7 @@ def main():
     parser.add_argument("--n", type=int, default=512, help="mixtures of that swarm")
     parser.add_argument("--tokens", type=int, default=10_000_000, help="training tokens of each of its models")
     args = parser.parse_args()
+    if args.swarm and not args.corpus: parser.error("--swarm needs --corpus")
     device = pick_device()
     dtype = getattr(torch, pick_precision(device))
     args.out.mkdir(parents=True, exist_ok=True)
@@ -96,6 +100,12 @@ def main():
         config = TrainConfig(model=name, tokens=(steps + 8) * batch * 256, context=256, batch=batch, evals=1, eval_tokens=1024)
         flops = train_flops(model_config(name, vocab), 256)["total"]
         note(f"{name}, K={K}, batch={batch}", lambda: (r := speed(corpus, config, K, device, dtype, steps)) | dict(flops_per_second=r["tokens_per_second"] * flops))
+    table = pd.DataFrame([json.loads(line) for line in log.read_text().splitlines()]).set_index("what")
+    if "tokens_per_second" in table:
+        one = {name: table["tokens_per_second"].get(f"{name}, K=1, batch={batches[0]}") for name in names}
+        rates = table.dropna(subset="tokens_per_second")
+        print(rates.assign(ratio_to_one=[r.tokens_per_second / one[r.Index.split(",")[0]] for r in rates.itertuples()],
+                           share_of_peak=rates["flops_per_second"] / table.loc["peak", "flops_per_second"])[["tokens_per_second", "ratio_to_one", "share_of_peak", "memory_gib"]].round(3).to_string())
     if args.swarm:
         from regmix.mixtures import sample_mixtures
         text = load_corpus(args.corpus)

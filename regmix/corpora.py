@@ -709,7 +709,7 @@ def _domain_facts(sides: dict, rows: list, dropped: int, bad: int) -> dict:
             'docs_sha256': _hash_json(rows)}
 
 def corpus_digest(manifest: dict) -> str: # a SHA-256 in hexadecimal
-    "Hash everything that defines the tokens: format, tokenizer, and the content of every file; not names, versions or places."
+    "Hash everything that defines the tokens: format, tokenizer, and the content of every file; not the corpus's name, versions or places."
     tokens = {d: [f['train_sha256'], f['valid_sha256'], f['docs_sha256']] for d, f in manifest['domains'].items()}
     t = manifest['tokenizer']
     return _hash_json([manifest['format'], manifest['dtype'], t['sha256'], t['eos'], t['vocab_size'], tokens])
@@ -722,7 +722,9 @@ def _described(option) -> object:
 # %% ../nbs/20_corpora.ipynb #836b31a1
 def _dead(path: Path) -> bool:
     "Tell whether the process that made a temporary folder is gone."
-    try: os.kill(int(path.name.rsplit('-', 1)[-1]), 0)
+    here, _, pid = path.name.partition('-')[2].rpartition('-')
+    if here != platform.node(): return False      # another machine's: only that machine can tell
+    try: os.kill(int(pid), 0)
     except (ValueError, ProcessLookupError): return True
     except PermissionError: pass
     return False
@@ -734,16 +736,18 @@ def _destination(folder: Path, overwrite: bool) -> Path: # an empty folder to bu
     if taken and not (folder/'corpus.json').is_file(): raise FileExistsError(f"{folder} holds something that is no corpus, and is not overwritten: give another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     for old in folder.parent.glob(f'.{folder.name}.*-*'):
-        if re.fullmatch(r'\.(building|old)-\d+', old.name.removeprefix(f'.{folder.name}')) and _dead(old): shutil.rmtree(old, ignore_errors=True)
-    new = folder.parent/f'.{folder.name}.building-{os.getpid()}'
+        if re.fullmatch(r'\.(building|old)-.*-\d+', old.name.removeprefix(f'.{folder.name}')) and _dead(old): shutil.rmtree(old, ignore_errors=True)
+    new = folder.parent/f'.{folder.name}.building-{platform.node()}-{os.getpid()}'
     shutil.rmtree(new, ignore_errors=True)
     for side in SIDES: (new/side).mkdir(parents=True)
     return new
 
-def _move_in(new: Path, folder: Path):
+def _move_in(new: Path, folder: Path, overwrite: bool):
     "Put a finished folder in its place, in one step."
-    old = folder.parent/f'.{folder.name}.old-{os.getpid()}'
-    if folder.exists() and any(folder.iterdir()): os.replace(folder, old)
+    old = folder.parent/f'.{folder.name}.old-{platform.node()}-{os.getpid()}'
+    if folder.exists() and any(folder.iterdir()):
+        if not overwrite: raise FileExistsError(f"{folder}: another process has built it in the meantime; it stays as it is")
+        os.replace(folder, old)
     os.replace(new, folder)
     shutil.rmtree(old, ignore_errors=True)
 
@@ -802,7 +806,7 @@ def build_corpus(documents,                          # a reader, or a function w
         manifest = {'format': FORMAT, 'name': name or folder.name} | made | {'versions': versions}
         manifest['digest'] = corpus_digest(manifest)
         (new/'corpus.json').write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + '\n')
-        _move_in(new, folder)
+        _move_in(new, folder, overwrite)
     finally: shutil.rmtree(new, ignore_errors=True)
     bad = sum(f['bad_lines'] for f in made['domains'].values())
     if bad: warnings.warn(f"{folder.name}: {bad} bad lines were skipped, the first: {made['problems'][0]} (more in corpus.json)", stacklevel=2)
@@ -858,6 +862,14 @@ class Corpus:
         "Return how many bytes a validation token stands for; bits per byte = nats per token / (ln 2 x this)."
         f = self.facts(domain)
         return f['valid_bytes'] / f['valid_tokens']
+
+    def token_bytes(self) -> np.ndarray: # (vocab_size,) int64
+        "Count the bytes of text that each token stands for; the end of a text stands for none."
+        tok, sizes = self.tokenizer, np.zeros(self.vocab_size, np.int64)
+        byte_level = 'ByteLevel' in type(tok.decoder).__name__ or 'ByteLevel' in str(tok.decoder)   # one character of the token a byte
+        for token, i in tok.get_vocab(with_added_tokens=True).items(): sizes[i] = len(token) if byte_level else len(tok.decode([i], skip_special_tokens=False).encode())
+        sizes[self.eos] = 0
+        return sizes
 
     def documents(self, domain: str) -> pd.DataFrame: # start, length (tokens, the end of the text included), bytes, host
         "List the validation documents of a domain."
@@ -923,5 +935,8 @@ def open_corpus(source: str | Path,           # 'installed', 'installed:language
     else:
         reader = read_folder(source).capped(max_bytes) if max_bytes else read_folder(source)
         state = sorted((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in Path(source).rglob('*') if p.is_file())
-    folder = Path(cache)/f"{domain_name(Path(source).name)}-{_hash_json([str(source), state, max_bytes, options])[:10]}"
-    return load_corpus(folder) if (folder/'corpus.json').is_file() else build_corpus(reader, folder, **options)
+    folder = Path(cache)/f"{domain_name(Path(source).name)}-{_hash_json([FORMAT, regmix.__version__, str(source), state, max_bytes, options])[:10]}"
+    if not (folder/'corpus.json').is_file():
+        try: build_corpus(reader, folder, **options)
+        except FileExistsError: pass        # another process was faster
+    return load_corpus(folder)

@@ -84,7 +84,7 @@ def test_group_equals_members_and_its_order_does_not_matter(corpus, mixtures):
 def test_a_seed_changes_weights_and_data(corpus, mixtures):
     two = Group(corpus, mixtures.iloc[[4, 4]].set_axis(["a", "b"]), CONFIG, seeds=[1, 2])
     assert not torch.equal(two.weights["embed"][0], two.weights["embed"][1])
-    assert not torch.equal(two.reader(0)[0], two.reader(0)[1])
+    assert not torch.equal(two.batches(0)[0], two.batches(0)[1])
 
 
 def test_matches_a_plain_loop(corpus, mixtures):
@@ -96,7 +96,7 @@ def test_matches_a_plain_loop(corpus, mixtures):
     plain = to_transformers(group.weights, group.model, 0, context=CONFIG.context).train()
     optimiser = torch.optim.AdamW(plain.parameters(), lr=1, betas=CONFIG.betas, weight_decay=CONFIG.weight_decay)
     for step in range(30):
-        batch = group.reader(step)
+        batch = group.batches(step)
         group.advance(batch)
         for p in optimiser.param_groups: p["lr"] = learning_rate(CONFIG, step)
         optimiser.zero_grad()
@@ -124,9 +124,13 @@ train_swarm(mixtures, {str(corpus.folder)!r}, {str(folder)!r}, CONFIG, group=4, 
 
 
 @pytest.fixture(scope="session")
-def whole(corpus, mixtures, tmp_path_factory):
+def home(tmp_path_factory): return tmp_path_factory.mktemp("whole")/"toy"
+
+
+@pytest.fixture(scope="session")
+def whole(corpus, mixtures, home):
     "The swarm that was left alone."
-    return train_swarm(mixtures, corpus, tmp_path_factory.mktemp("whole")/"toy", CONFIG, group=4, n_jobs=1, progress=False)
+    return train_swarm(mixtures, corpus, home, CONFIG, group=4, n_jobs=1, progress=False)
 
 
 def test_kill_9_and_resume(corpus, mixtures, whole, tmp_path):
@@ -207,6 +211,68 @@ def test_a_broken_model_is_recorded_and_left_out(corpus, mixtures, tmp_path, mon
     assert "r1" not in swarm.final_losses().index and len(swarm.final_losses()) == 7
     X, y = swarm.xy("sea")
     assert len(X) == 7 and y.notna().all()
+
+
+def test_a_model_that_breaks_in_the_last_step_is_recorded_too(corpus, mixtures, tmp_path, monkeypatch):
+    import regmix.proxies as proxies
+    clip, calls = proxies.clip_gradients, []
+    def poisoned(weights, limit):
+        calls.append(1)
+        if len(calls) == CONFIG.steps: weights[0].grad[1] = float("nan")
+        return clip(weights, limit)
+    monkeypatch.setattr(proxies, "clip_gradients", poisoned)
+    swarm = train_swarm(mixtures.iloc[:3], corpus, tmp_path/"toy", CONFIG, group=4, n_jobs=1, progress=False)
+    assert [(b["run"], b["step"]) for b in swarm.meta["broken"]] == [("r1", CONFIG.steps)] and "is no number" in swarm.meta["broken"][0]["why"]
+    assert list(swarm.final_losses().index) == ["r0", "r2"]
+
+
+def test_when_all_groups_fail_the_cause_is_said(corpus, mixtures, tmp_path, monkeypatch):
+    def failing(self, batch): raise MemoryError("no room")
+    monkeypatch.setattr(Group, "advance", failing)
+    with pytest.raises(RuntimeError, match=r"2 groups failed.*MemoryError: no room.*0 of 8"):
+        train_swarm(mixtures, corpus, tmp_path/"toy", CONFIG, group=4, n_jobs=1, progress=False)
+
+
+def test_a_killed_loky_worker_does_not_stop_the_swarm(corpus, mixtures, whole, tmp_path):
+    import threading
+    folder, mine = tmp_path/"toy", os.getpid()
+    def kill_one():
+        import psutil
+        deadline = time.time() + 60
+        while time.time() < deadline and not list((folder/"groups").glob("*.ckpt")): time.sleep(0.02)
+        children = [p for p in psutil.Process(mine).children(recursive=True) if "loky" in " ".join(p.cmdline()) and "tracker" not in " ".join(p.cmdline())]
+        children[0].kill()
+    pytest.importorskip("psutil")
+    thread = threading.Thread(target=kill_one, daemon=True)
+    thread.start()
+    swarm = train_swarm(mixtures, corpus, folder, CONFIG, group=4, n_jobs=2, every=0, progress=False)
+    thread.join(60)
+    pd.testing.assert_frame_equal(swarm.losses, whole.losses, check_exact=True)
+
+
+def test_many_may_gather_at_once(corpus, whole, home):
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(8) as pool: swarms = list(pool.map(lambda _: gather(home, corpus), range(24)))
+    for s in swarms: pd.testing.assert_frame_equal(s.losses, whole.losses, check_exact=True)
+
+
+def test_the_loss_of_a_domain_is_measured_all_over_its_validation_text(corpus):
+    from regmix.proxies import Validation
+    config = dataclasses.replace(CONFIG, eval_tokens=64)
+    tokens, seen = corpus.tokens("sea", "valid"), Validation(corpus, config)
+    rows = seen.tokens[seen.of == seen.domains.index("sea")].numpy()
+    assert len(rows) == 2 and (rows[0] == tokens[:33]).all()
+    whole = (len(tokens) - 1) // 32
+    assert (rows[1] == tokens[whole // 2 * 32:whole // 2 * 32 + 33]).all()
+    assert seen.bytes_per_token["sea"] == corpus.token_bytes()[rows[:, 1:]].mean()
+
+
+def test_a_file_system_without_locks_is_said(corpus, mixtures, tmp_path, monkeypatch):
+    import errno
+    import fcntl
+    def refuse(*a): raise OSError(errno.ENOLCK, "No locks available")
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OSError, match="no file locks .*another path"): train_swarm(mixtures, corpus, tmp_path/"toy", CONFIG, n_jobs=1, progress=False)
 
 
 def test_a_failing_group_does_not_lose_the_others(corpus, mixtures, whole, tmp_path, monkeypatch):
