@@ -75,12 +75,14 @@ def shares(corpus):
     import pandas as pd
     from torch.profiler import profile
     from regmix.proxies import Group, TrainConfig, pick_precision
+    cores = torch.get_num_threads()
     torch.set_num_threads(1)
     config = TrainConfig(model="1M", tokens=8 * BATCH * CONTEXT, context=CONTEXT, batch=BATCH, evals=1, eval_tokens=CONTEXT)
     group = Group(corpus, pd.DataFrame([[0.25] * 4], columns=corpus.domains, index=["r"]), config, dtype=getattr(torch, pick_precision("cpu")))
     for s in range(2): group.advance(group.batches(s))
     with profile() as seen:
         for s in range(2, 6): group.advance(group.batches(s))
+    torch.set_num_threads(cores)
     time_of, kinds = {e.key: e.self_cpu_time_total for e in seen.key_averages()}, {"matrix products": ("bmm", "mm_"), "attention": ("attention",), "softmax": ("softmax", "amax"), "optimiser": ("adamw",)}
     found = {kind: sum(v for k, v in time_of.items() if any(w in k for w in words)) for kind, words in kinds.items()}
     return {k: 100 * v / sum(time_of.values()) for k, v in found.items()}
