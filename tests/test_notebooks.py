@@ -132,3 +132,10 @@ def test_no_machine_in_outputs(path):
     text = json.dumps([c.get("outputs", []) for c in cells(path, "code")])
     assert not re.search(r"/home/|/work/|/root/|/tmp/|/Users/", text)
     assert '"output_type": "error"' not in text
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+def test_pictures_are_on_the_page(path):
+    for c in cells(path, "code"):
+        if re.search(r"^plt\.show\(\)", c.source, re.M):
+            assert any("image/png" in o.get("data", {}) for o in c.outputs), "run `make book`: a figure is not stored"

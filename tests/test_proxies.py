@@ -343,3 +343,12 @@ def test_bfloat16_trains_to_about_the_same_place(corpus, mixtures, whole):
     config = dataclasses.replace(CONFIG, tokens=4000)
     a, b = (Group(corpus, mixtures.iloc[:2], config, dtype=t).train().losses[config.steps] for t in (torch.float32, torch.bfloat16))
     np.testing.assert_allclose(a, b, atol=0.05)
+
+
+def test_the_gpu_bench_runs_small_and_keeps_what_it_measured(tmp_path):
+    command = [sys.executable, str(Path(__file__).parent.parent/"bench/gpu.py"), "--small", "--out", str(tmp_path)]
+    first = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    assert "share_of_peak" in first and "80K, K=4" in first
+    log = (tmp_path/"gpu.jsonl").read_text()
+    subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    assert (tmp_path/"gpu.jsonl").read_text() == log and len(log.splitlines()) == 3
