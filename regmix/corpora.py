@@ -125,6 +125,22 @@ class Reader:
             return (d for d in self.generate(problems) if _digest(d.text) < lowest.ceiling.get(d.domain, 1 << 64))
         return Reader(generate, lambda: {**self.facts, 'capped': int(max_bytes)}, self.strict)
 
+    def cut(self, rules: Mapping,           # domain -> 'host', a pattern searched in a document's source (its first group is the key), or a function Document -> key
+            least: float | Mapping = 0,     # UTF-8 bytes that a finer domain must have; a dict gives them by old domain
+           ) -> 'Reader':
+        "Return a reader of finer domains, '<domain>_<key>'; what has no key, and what is too small, is '<domain>_other' (one more pass over the text)."
+        def finer(d): return f'{d.domain}_{_slug(_key(rules[d.domain], d) or "other")}' if d.domain in rules else d.domain
+        def generate(problems):
+            size, parent, mine = Counter(), {}, Problems(problems.strict)
+            for d in self.generate(Problems()):
+                size[finer(d)] += len(d.text.encode())
+                parent[finer(d)] = d.domain
+            small = {f: f'{p}_other' for f, p in parent.items() if p in rules and size[f] < _for(least, p, 0)}
+            try:
+                for d in self.generate(mine): yield d._replace(domain=small.get(finer(d), finer(d)))
+            finally: problems.merge(mine, lambda d: next((small.get(f, f) for f, p in sorted(parent.items()) if p == d), d)) # bad lines have no key: they count with the first
+        return Reader(generate, lambda: {**self.facts, 'cut': {d: _described(r) for d, r in rules.items()}}, self.strict)
+
     def as_domain(self, domain: str,             # the one name
                   max_bytes: float | None = None, # UTF-8 bytes to keep; None: all
                  ) -> 'Reader':
@@ -132,6 +148,24 @@ class Reader:
         _check_name(domain, 'as_domain')
         one = Reader(self.rename(lambda _: domain).generate, lambda: {**self.facts, 'as_domain': domain}, self.strict)
         return one if max_bytes is None else one.capped(max_bytes)
+
+def _slug(name) -> str: # letters, digits and _ only, in lower case
+    return re.sub(r'[^a-z0-9]+', '_', str(name).lower()).strip('_') or 'none'
+
+def _for(option, domain: str, default):
+    "Look up an option that is one value, or a dict of the exceptions by domain."
+    return option.get(domain, default) if isinstance(option, Mapping) else option
+
+def _described(option) -> object:
+    "Return an option as JSON can hold it."
+    if isinstance(option, Mapping): return {k: _described(v) for k, v in sorted(option.items())}
+    return f'pattern {option.pattern}' if isinstance(option, re.Pattern) else getattr(option, '__name__', option)
+
+def _key(rule, d: Document) -> str | None: # what a rule of `Reader.cut` says of a document
+    if callable(rule): return rule(d)
+    if rule == 'host': return d.host
+    m = re.search(rule, d.source or '')
+    return m and m.group(min(1, m.re.groups))
 
 def chain(*readers: Reader) -> Reader:
     "Return a reader that reads one reader after another; a domain may be fed by several."
@@ -312,7 +346,7 @@ def read_pile(split: str = 'train',                        # 'train', 'validatio
 def domain_name(value) -> str: # a value of a column, such as 'Wikipedia (en)'
     "Turn a value into the name of a domain."
     try: return canonical(value)
-    except ValueError: return re.sub(r'[^a-z0-9]+', '_', str(value).lower()).strip('_') or 'none'
+    except ValueError: return _slug(value)
 
 def read_dataset(path: str,                       # name of a data set, or of a builder such as 'json' or 'parquet'
                  domain_column: str,              # column that holds the domain
@@ -607,10 +641,6 @@ def _encode(tok, texts: list[str], eos: int) -> list[list[int]]:
     return [[i for _ in cs for i in next(ids).ids] + [eos] for cs in chunks]
 
 # %% ../nbs/20_corpora.ipynb #597d0305
-def _for(option, domain: str, default):
-    "Look up an option that is one value, or a dict of the exceptions by domain."
-    return option.get(domain, default) if isinstance(option, Mapping) else option
-
 def _sound(documents: Iterable, problems: Problems) -> Iterator[Document]:
     "Pass on what is a document with a text, note the rest."
     for n, d in enumerate(documents, 1):
@@ -713,11 +743,6 @@ def corpus_digest(manifest: dict) -> str: # a SHA-256 in hexadecimal
     tokens = {d: [f['train_sha256'], f['valid_sha256'], f['docs_sha256']] for d, f in manifest['domains'].items()}
     t = manifest['tokenizer']
     return _hash_json([manifest['format'], manifest['dtype'], t['sha256'], t['eos'], t['vocab_size'], tokens])
-
-def _described(option) -> object:
-    "Return an option as JSON can hold it."
-    if isinstance(option, Mapping): return {k: _described(v) for k, v in sorted(option.items())}
-    return f'pattern {option.pattern}' if isinstance(option, re.Pattern) else option
 
 # %% ../nbs/20_corpora.ipynb #836b31a1
 def _dead(path: Path) -> bool:

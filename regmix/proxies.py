@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMAT', 'TrainConfig', 'learning_rate', 'draw_domains', 'plan', 'Batches', 'Validation', 'clip_gradients', 'Group',
            'broken', 'save_checkpoint', 'load_checkpoint', 'pick_device', 'pick_precision', 'group_size', 'define',
-           'train_group', 'gather', 'train_swarm', 'bits_per_byte']
+           'train_group', 'gather', 'train_swarm', 'retrain', 'bits_per_byte']
 
 # %% ../nbs/40_proxies.ipynb #102845ed
 import dataclasses, fcntl, hashlib, json, math, os, platform, shutil, subprocess, time, traceback
@@ -43,6 +43,7 @@ class TrainConfig:
     clip: float = 1.0                # largest norm of a model's gradient
     evals: int = 5                   # how many times each model is measured, evenly spaced, the last at the end
     eval_tokens: int = 16_384        # validation tokens of each domain that are used, at most
+    host_tokens: int = 0             # validation tokens of each host that are used, once, at the end; 0 measures no hosts
     draw: str = 'even'               # how the domains of the sequences are drawn: 'even' or 'random'
     seed: int = 0                    # of the weights and of the order of the data, where a run has no seed of its own
 
@@ -52,7 +53,9 @@ class TrainConfig:
             if getattr(self, name) < 1: raise ValueError(f'{name}={getattr(self, name)}: must be at least 1')
         if self.schedule not in ('cosine', 'constant'): raise ValueError(f"schedule={self.schedule!r}: choose 'cosine' or 'constant'")
         if self.draw not in ('even', 'random'): raise ValueError(f"draw={self.draw!r}: choose 'even' or 'random'")
-        if self.eval_tokens < self.context: raise ValueError(f'eval_tokens={self.eval_tokens}: must hold one sequence of {self.context} tokens')
+        for name in ('eval_tokens', 'host_tokens'):
+            n = getattr(self, name)
+            if n < self.context and (n or name == 'eval_tokens'): raise ValueError(f'{name}={n}: must hold one sequence of {self.context} tokens')
 
     @property
     def steps(self) -> int:
@@ -138,15 +141,16 @@ class Batches:
 
 # %% ../nbs/40_proxies.ipynb #43387bcb
 class Validation:
-    "The validation chunks of every domain, all in one tensor."
+    "Chunks of validation text, of every domain or of every host, all in one tensor."
     def __init__(self,
                  corpus: Corpus,
-                 config: TrainConfig): # of it, `context` and `eval_tokens`
-        self.domains, parts = list(corpus.domains), []
-        for d in self.domains:
-            tokens = corpus.tokens(d, 'valid')
+                 config: TrainConfig, # of it, `context`, and `eval_tokens` or `host_tokens`
+                 hosts: bool = False): # measure by host, those with `host_tokens` of text, instead of by domain
+        texts = _by_host(corpus, config) if hosts else {d: corpus.tokens(d, 'valid') for d in corpus.domains}
+        self.domains, parts = list(texts), []
+        for d, tokens in texts.items():
             whole = (len(tokens) - 1) // config.context
-            n = min(config.eval_tokens // config.context, whole)
+            n = min((config.host_tokens if hosts else config.eval_tokens) // config.context, whole)
             if n < 1:
                 raise ValueError(f'domain {d!r} has {len(tokens)} validation tokens, fewer than one sequence of {config.context}: '
                                  'give it more text, build the corpus with a larger valid_fraction, or shorten the context')
@@ -176,6 +180,11 @@ class Validation:
         losses = torch.cat(losses, 1).double().cpu().numpy()               # (K, rows)
         return np.stack([losses[:, self.of == d].mean(1) for d in range(len(self.domains))], 1)
 
+def _by_host(corpus, config): # domain/host -> validation tokens, of the hosts that have enough
+    found = {f'{d}/{h}': corpus.tokens_of_host(d, h) for d in corpus.domains for h, n in corpus.hosts(d)['tokens'].items() if n > config.host_tokens}
+    if not found: raise ValueError(f'host_tokens={config.host_tokens}: no host in the validation text of {corpus.name!r} has more tokens than that; measure fewer, or 0 for no hosts')
+    return found
+
 # %% ../nbs/40_proxies.ipynb #1f07d255
 @torch.no_grad()
 def clip_gradients(weights: list,  # tensors (K, ...) with gradients
@@ -202,6 +211,7 @@ class Group:
         self.runs, self.config, self.device, self.dtype = list(mixtures.index), config, torch.device(device), dtype
         self.model = model_config(config.model, corpus.vocab_size)
         self.batches, self.validation = Batches(corpus, mixtures, seeds, config), Validation(corpus, config)
+        self.hosts = Validation(corpus, config, hosts=True) if config.host_tokens else None
         self.weights = {k: w.to(self.device).requires_grad_() for k, w in init_weights(self.model, seeds).items()}
         self.optimiser = torch.optim.AdamW(self.weights.values(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True)
         self.hidden, self.softmax = map(torch.compile if self.device.type == 'cuda' else lambda f: f, (hidden, softmax_rows))
@@ -220,7 +230,11 @@ class Group:
         self.optimiser.step()
         self.train_losses[:, self.step] = loss.detach()
         self.step += 1
-        if self.step in self.config.eval_steps: self.losses[self.step] = self.validation(self.weights, self.model, self.dtype, hidden=self.hidden, softmax=self.softmax)
+        if self.step in self.config.eval_steps: self.losses[self.step] = self.measure(self.validation)
+
+    def measure(self, validation: Validation) -> np.ndarray: # (K, d) nats per token
+        "Measure the models as they are now."
+        return validation(self.weights, self.model, self.dtype, hidden=self.hidden, softmax=self.softmax)
 
     def train(self, after_step: Callable = lambda group: None) -> 'Group':
         "Train to the end; the next batch is read while this one is computed."
@@ -287,7 +301,7 @@ def group_size(model: ModelConfig,
                device: str,         # 'cpu' or 'cuda'
               ) -> int:
     "Choose how many models to train as one: enough to fill the device, few enough to fit."
-    if not device.startswith('cuda'): return 4
+    if not device.startswith('cuda'): return 1 if count_parameters(model)['non_embedding'] > 5e5 else 8   # a larger model fills a core by itself
     state = 20 * count_parameters(model)['total']                                            # weights, gradients, two moments, one copy
     work = config.batch * config.context * model.width * 4 * (16 * model.layers + 8)         # activations kept for the backward pass
     return int(np.clip(0.6 * torch.cuda.get_device_properties(0).total_memory // (state + work), 1, 128))
@@ -345,6 +359,9 @@ def _finish(group, stem, seconds):
     bad, per_step = broken(group), group.config.batch * group.config.context
     rows = [(run, step * per_step, d, losses[k, j]) for k, run in enumerate(group.runs) if run not in {b['run'] for b in bad}
             for step, losses in sorted(group.losses.items()) for j, d in enumerate(group.validation.domains)]
+    if group.hosts:
+        by_host = pd.DataFrame(group.measure(group.hosts), index=pd.Index(group.runs, name='run'), columns=group.hosts.domains)
+        write_file(stem.with_suffix('.hosts.parquet'), by_host.drop(index=[b['run'] for b in bad]).reset_index().to_parquet(index=False))
     write_file(stem.with_suffix('.parquet'), pd.DataFrame(rows, columns=LOSS_COLUMNS).to_parquet(index=False))
     done = dict(runs=group.runs, broken=bad, seconds=round(seconds, 1), device=_device_name(group.device), threads=torch.get_num_threads(),
                 realised=group.batches.realised().round(6).tolist(), bytes_per_token=group.validation.bytes_per_token, measured=np.bincount(group.validation.of).tolist())
@@ -422,17 +439,18 @@ def gather(folder: str | Path,  # the swarm's folder
     losses = pd.concat([pd.read_parquet(p.with_suffix('.parquet')) for p in finished], ignore_index=True)
     bad = [b for d in done for b in d['broken']]
     if losses.empty: raise ValueError(f"{folder}: all {len(bad)} models broke ({bad[0]['why']} at step {bad[0]['step']}): lower the learning rate, now {config.lr}")
-    finished = [r for d in done for r in d['runs']]
-    realised = pd.DataFrame([x for d in done for x in d['realised']], index=pd.Index(finished, name='run'), columns=mixtures.columns)
+    runs = [r for d in done for r in d['runs']]
+    realised = pd.DataFrame([x for d in done for x in d['realised']], index=pd.Index(runs, name='run'), columns=mixtures.columns)
     write_file(folder/'losses.parquet', losses.to_parquet(index=False))
+    if config.host_tokens: write_file(folder/'hosts.parquet', pd.concat([pd.read_parquet(p.with_suffix('.hosts.parquet')) for p in finished], ignore_index=True).to_parquet(index=False))
     write_file(folder/'realised.parquet', realised.reset_index().to_parquet(index=False))
     epochs = realised.max() * config.steps * config.batch * config.context / pd.Series({d: len(corpus.tokens(d)) for d in mixtures.columns})
     model = model_config(config.model, corpus.vocab_size)
-    meta = dict(name=folder.name, complete=len(finished) == len(mixtures), runs=len(finished), of=len(mixtures), broken=bad,
+    meta = dict(name=folder.name, complete=len(runs) == len(mixtures), runs=len(runs), of=len(mixtures), broken=bad,
                 parameters={k: int(v) for k, v in count_parameters(model).items()}, tokens=config.steps * config.batch * config.context,
                 model=dataclasses.asdict(model), **definition, corpus_name=corpus.manifest['name'], bytes_per_token={d: round(b, 4) for d, b in done[0]['bytes_per_token'].items()},
                 measured_tokens={d: n * config.context for d, n in zip(corpus.domains, done[0]['measured'])},
-                prior=corpus.prior.round(8).to_dict(), largest_epochs=epochs.round(2).to_dict(), largest_gap=round(float((realised - mixtures.loc[finished]).abs().max(axis=None)), 5),
+                prior=corpus.prior.round(8).to_dict(), largest_epochs=epochs.round(2).to_dict(), largest_gap=round(float((realised - mixtures.loc[runs]).abs().max(axis=None)), 5),
                 devices=sorted({d['device'] for d in done}), seconds=round(sum(d['seconds'] for d in done), 1), versions=_versions())
     write_file(folder/'swarm.json', json.dumps(meta, indent=1) + '\n')
     return load_swarm(folder)
@@ -525,6 +543,22 @@ def _workers(n_jobs, device):
     named = type(backend).__name__ != 'LokyBackend'     # dask, or another that the caller chose
     if n_jobs is not None or named or chosen not in (None, 1): return n_jobs
     return 1 if device.startswith('cuda') else joblib.cpu_count()
+
+# %% ../nbs/40_proxies.ipynb #1966fa76
+def retrain(folder: str | Path,          # of the swarm in question
+            corpus: Corpus | str | Path, # the text it was trained on, tokenised
+            runs: Sequence[str],         # names of the runs to train again
+            room: str | Path,            # folder for the new runs
+            **options,                   # of `train_swarm`, such as device= or n_jobs=
+           ) -> pd.DataFrame:            # columns `run`, `tokens`, `domain`, `loss`, `again`, `difference` (nats per token)
+    "Train some runs of a swarm again, from its description, and compare the losses."
+    known, corpus = load_swarm(folder), corpus if isinstance(corpus, Corpus) else load_corpus(corpus)
+    if corpus.digest != known.meta.get('corpus'):
+        raise ValueError(f'{corpus.folder}: not the text of {folder}: its tokens have the digest {corpus.digest[:12]}, the swarm says {str(known.meta.get("corpus"))[:12]}')
+    seeds, few = pd.Series(known.meta['seeds'], index=known.mixtures.index), known.subset(runs)
+    new = train_swarm(few.mixtures, corpus, room, TrainConfig(**known.meta['config']), seeds=seeds[few.mixtures.index], **{'group': 1, 'precision': known.meta['precision']} | options)
+    both = few.losses.merge(new.losses.rename(columns={'loss': 'again'}), how='outer', on=['run', 'tokens', 'domain'])
+    return both.assign(difference=both['again'] - both['loss'])
 
 # %% ../nbs/40_proxies.ipynb #c1e18d7d
 def bits_per_byte(swarm: Swarm, # one of ours: it knows its bytes per token

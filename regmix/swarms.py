@@ -66,6 +66,7 @@ class Swarm:
     mixtures: pd.DataFrame  # weights, one row a run, one column a training domain
     losses: pd.DataFrame    # columns `run`, `tokens`, `domain`, `loss` (nats per token)
     meta: dict = field(default_factory=dict)  # how it was made: sizes, tokens, seeds, versions
+    hosts: pd.DataFrame | None = None  # where text by host was measured: final losses, one row a run, one column 'domain/host'
 
     def __post_init__(self):
         mixtures = check_mixtures(self.mixtures, tolerance=0.005).rename_axis(index='run')
@@ -113,7 +114,8 @@ def subset(self: Swarm,
     runs = [str(r) for r in runs]
     gone = [r for r in runs if r not in self.mixtures.index]
     if gone: raise ValueError(f"swarm {self.name!r} has no run {gone[0]!r} ({len(gone)} such names)")
-    return Swarm(name or self.name, self.mixtures.loc[runs], self.losses[self.losses['run'].isin(runs)], dict(self.meta))
+    return Swarm(name or self.name, self.mixtures.loc[runs], self.losses[self.losses['run'].isin(runs)], dict(self.meta),
+                 None if self.hosts is None else self.hosts.loc[[r for r in runs if r in self.hosts.index]])
 
 Swarm.final_losses, Swarm.xy, Swarm.subset = final_losses, xy, subset
 
@@ -130,6 +132,7 @@ def save_swarm(swarm: Swarm,
     try:
         swarm.mixtures.reset_index().to_parquet(new/'mixtures.parquet', index=False)
         swarm.losses.to_parquet(new/'losses.parquet', index=False)
+        if swarm.hosts is not None: swarm.hosts.reset_index().to_parquet(new/'hosts.parquet', index=False)
         (new/'swarm.json').write_text(json.dumps({'name': swarm.name, **swarm.meta}, indent=1) + '\n')
         new.chmod(0o755)
         if folder.exists(): shutil.rmtree(folder)
@@ -187,4 +190,5 @@ def load_swarm(source, # a name in `AUTHORS`, a folder, or a pair (mixtures.csv,
         raise FileNotFoundError(f"{source}: neither a swarm's folder (no swarm.json in it) nor one of {', '.join(AUTHORS)}")
     meta = json.loads((folder/'swarm.json').read_text())
     name = meta.pop('name', folder.name)
-    return Swarm(name, pd.read_parquet(folder/'mixtures.parquet').set_index('run'), pd.read_parquet(folder/'losses.parquet'), meta)
+    hosts = pd.read_parquet(folder/'hosts.parquet').set_index('run') if (folder/'hosts.parquet').is_file() else None
+    return Swarm(name, pd.read_parquet(folder/'mixtures.parquet').set_index('run'), pd.read_parquet(folder/'losses.parquet'), meta, hosts)
