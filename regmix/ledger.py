@@ -111,7 +111,7 @@ class Rows:
 
     def save(self, folder: str | Path = BUILD/'ledger') -> Path:
         "Write the rows where `collect` finds them."
-        return write_file(Path(folder)/f'{EXHIBITS[self.exhibit]}.csv', _csv(self.frame()))
+        return write_file(Path(folder)/f"{EXHIBITS[self.exhibit]}{'_ours' if self.source == 'replication' else ''}.csv", _csv(self.frame()))
 
 # %% ../nbs/90_ledger.ipynb #50ebb22c
 def _number(v):
@@ -176,6 +176,18 @@ def _notes(rows,    # the ledger's rows of one exhibit
     rest = len(lines) - most
     return lines[:most] + ([f'- … and {rest} more note{"s" if rest > 1 else ""} in [ledger.csv](ledger.csv).'] if rest > 0 else [])
 
+def _panel(name, level, verdict, notebooks, folder, built): # one notebook's part of the page
+    title, claim = _intro(notebooks/f'{name}.ipynb')
+    made = f'Notebook: [`{name}.ipynb`](../nbs/exhibits/{name}.ipynb).'
+    parts = [f'{level} {title}', claim, f'Verdict: {verdict}. {made}' if level == '##' else made]
+    if (skip := built/f'{name}.skipped').is_file(): return [*parts, f'*{skip.read_text().strip()}*']
+    mine = lambda ending: [p for p in sorted(folder.glob(f'{name}*{ending}')) if name.endswith('_ours') or '_ours' not in p.stem]
+    parts += [f'![{title}]({png.name})' for png in mine('.png')]
+    for md in mine('.md'):
+        lines = md.read_text().strip().splitlines()
+        parts.append('\n'.join(lines) if len(lines) <= 40 else '\n'.join(lines[:20]) + f'\n\n… the whole table: [{md.name}]({md.name})')
+    return parts
+
 def gallery(ledger: pd.DataFrame,           # what `collect` returns
             notebooks: str | Path,          # the folder of the exhibits' notebooks
             folder: str | Path = FIGURES,   # where the pictures and tables are
@@ -186,21 +198,13 @@ def gallery(ledger: pd.DataFrame,           # what `collect` returns
              '## The ledger in one table', markdown_table(counts.reset_index()),
              'By where our number comes from (`published`: the paper\'s own numbers, held against each other):', markdown_table(by_source(ledger))]
     for exhibit, name in EXHIBITS.items():
-        notebook = Path(notebooks)/f'{name}.ipynb'
         line = ', '.join(f'{n} {v}' for v, n in counts.loc[exhibit].items() if n)
-        if not notebook.is_file():
+        drawn = [n for n in (name, f'{name}_ours') if (Path(notebooks)/f'{n}.ipynb').is_file()]
+        if not drawn:
             reach = ledger.query('exhibit == @exhibit')['note'].iloc[0]
             parts += [f'## {exhibit}', f'Verdict: {line}.', f'Not drawn yet. {reach}']
             continue
-        title, claim = _intro(notebook)
-        parts += [f'## {title}', claim, f'Verdict: {line}. Notebook: [`{notebook.name}`](../nbs/exhibits/{notebook.name}).']
-        skip = Path(built)/f'{name}.skipped'
-        if skip.is_file(): parts.append(f'*{skip.read_text().strip()}*')
-        else:
-            for png in sorted(Path(folder).glob(f'{name}*.png')): parts.append(f'![{title}]({png.name})')
-            for md in sorted(Path(folder).glob(f'{name}*.md')):
-                lines = md.read_text().strip().splitlines()
-                parts.append('\n'.join(lines) if len(lines) <= 40 else '\n'.join(lines[:20]) + f'\n\n… the whole table: [{md.name}]({md.name})')
+        for level, n in zip(('##', '###'), drawn): parts += _panel(n, level, line, Path(notebooks), Path(folder), Path(built))
         if notes := _notes(ledger[ledger['exhibit'] == exhibit]): parts.append('\n'.join(notes))
     return '\n\n'.join(parts) + '\n'
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ALPHAS', 'TREES', 'REPEATABLE', 'ESTIMATORS', 'METRICS', 'make_estimator', 'MixtureRegressor', 'coefficients',
-           'evaluate', 'Interval', 'rho_interval', 'learning_curve', 'curve_band', 'save_model', 'load_model',
-           'booster', 'stopping_round', 'fit_early_stopped']
+           'evaluate', 'Interval', 'rho_interval', 'noise_floor', 'rho_ceiling', 'learning_curve', 'curve_band',
+           'save_model', 'load_model', 'booster', 'stopping_round', 'fit_early_stopped']
 
 # %% ../nbs/50_regression.ipynb #3edbabb2
 import json
@@ -242,6 +242,36 @@ def rho_interval(
 ) -> Interval:  # as fractions
     "Bound Spearman's rho alone, from the same resamples as `evaluate`."
     return Interval(*evaluate(y_true, y_pred, n_boot, seed, level, metrics=('rho',)).loc['rho'])
+
+# %% ../nbs/50_regression.ipynb #207f3258
+def noise_floor(
+    swarm,  # runs of which several share a mixture and differ by their seed: a `Swarm`, or anything with `.mixtures` and `.final_losses()`
+    level: float = 0.95,  # of the interval
+) -> pd.DataFrame:  # index target, columns sd, low, high (nats per token), runs, mixtures
+    "Measure by how much the losses of equal mixtures differ."
+    from scipy.stats import chi2
+    losses = swarm.final_losses()
+    group = swarm.mixtures.loc[losses.index].groupby(list(swarm.mixtures.columns), sort=False).ngroup()
+    df = len(losses) - group.nunique()
+    if df < 1: raise ValueError('no two runs share a mixture; the noise floor needs some mixtures that were trained with several seeds')
+    sd = (losses.groupby(group).transform(lambda y: y - y.mean()) ** 2).sum().div(df) ** 0.5
+    low, high = (sd * (df / chi2.ppf((1 + s * level) / 2, df)) ** 0.5 for s in (1, -1))
+    return pd.DataFrame({'sd': sd, 'low': low, 'high': high, 'runs': len(losses), 'mixtures': group.nunique()}).rename_axis('target')
+
+# %% ../nbs/50_regression.ipynb #2eabb4ee
+def rho_ceiling(
+    losses: pd.Series,  # (n,) measured losses of n mixtures, one run each, nats per token
+    sd: float,  # their noise: the standard deviation between seeds
+    other: float = 0.0,  # noise of the scores they are ranked against: 0 for a perfect prediction, or that of other models
+    n_draws: int = 2000,
+    seed: int = 0,  # of the draws
+    level: float = 0.95,  # share of the draws between low and high
+) -> Interval:  # as fractions
+    "Estimate the rho that is reached when nothing but noise is in the way."
+    y, rng = np.asarray(losses, float), np.random.default_rng(seed)
+    truth = y.mean() + (y - y.mean()) * max(0.0, 1 - sd ** 2 / y.var(ddof=1)) ** 0.5
+    drawn = _spearman(*(truth + rng.normal(0, s, (n_draws, len(y))) for s in (sd, other)))
+    return Interval(np.nanmean(drawn), *_middle(drawn, level))
 
 # %% ../nbs/50_regression.ipynb #b5684646
 def _subset(n: int, size: int, seed: int, repeat: int) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .mixtures import check_mixtures
-from .paper import DOMAINS, authors_dir
+from .paper import DOMAINS, ROOT, authors_dir
 
 # %% ../nbs/15_swarms.ipynb #30fe2e71
 LOSS_COLUMNS = ['run', 'tokens', 'domain', 'loss']
@@ -180,14 +180,15 @@ def _load_authors(name):
     return Swarm(name, mixtures, long_losses(wide, tokens), {'source': 'authors', 'parameters': size, 'tokens': tokens})
 
 # %% ../nbs/15_swarms.ipynb #443fae32
-def load_swarm(source, # a name in `AUTHORS`, a folder, or a pair (mixtures.csv, losses.csv)
+def load_swarm(source, # a name in `AUTHORS`, 'replication/<name>' (ours, in data/replication), a folder, or a pair (mixtures.csv, losses.csv)
               ) -> Swarm:
     "Load a swarm, wherever it comes from; raise AuthorsLogsMissing if the authors' logs are wanted and not here."
     if isinstance(source, (tuple, list)): return _load_pair(*source)
     if str(source) in AUTHORS: return _load_authors(str(source))
-    folder = Path(source)
+    folder = ROOT/'data'/source if str(source).startswith('replication/') else Path(source)
     if not (folder/'swarm.json').is_file():
-        raise FileNotFoundError(f"{source}: neither a swarm's folder (no swarm.json in it) nor one of {', '.join(AUTHORS)}")
+        ours = [f'replication/{p.parent.name}' for p in sorted((ROOT/'data'/'replication').glob('*/swarm.json'))]
+        raise FileNotFoundError(f"{source}: neither a swarm's folder (no swarm.json in it) nor one of {', '.join([*AUTHORS, *ours])}")
     meta = json.loads((folder/'swarm.json').read_text())
     name = meta.pop('name', folder.name)
     hosts = pd.read_parquet(folder/'hosts.parquet').set_index('run') if (folder/'hosts.parquet').is_file() else None
