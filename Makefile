@@ -16,12 +16,16 @@ RUN = $(PY) -m regmix.runner
 CODE := $(filter-out regmix/_modidx.py,$(wildcard regmix/*.py))
 TRAINING := $(patsubst %,regmix/%.py,paper mixtures swarms corpora models proxies)
 PAPER := $(wildcard data/paper/*.csv)
+OURS := $(wildcard data/replication/*/*.parquet data/replication/*/swarm.json)
 
 # The sections of $(PARAMS); tests/test_pipeline.py checks that both lists agree.
 SWARMS := smoke smoke_unseen
 FITS := smoke_ridge  ridge_512 lightgbm_512 lightgbm_early_stopped ridge_no_web lightgbm_no_web ridge_all \
         lightgbm_stackexchange lightgbm_256_1m lightgbm_256_60m
+OUR_FITS := ours_ridge ours_lightgbm ours_ridge_no_web ours_lightgbm_no_web ours_ridge_all ours_lightgbm_all ours_ridge_code \
+        ours_lightgbm_stackexchange ours_ridge_64_330k ours_ridge_64_1m
 SIMULATIONS := smoke_search paper_text release_notebook top_512_1m top_256_1m top_256_60m
+OUR_SIMULATIONS := ours_text ours_top_256_1m ours_top_64_1m ours_top_64_330k
 EXHIBITS := table_01 table_02 table_03 table_04 table_06 table_07 table_08 table_09 table_10 table_11 appendix_g \
             figure_01 figure_02 figure_03 figure_04 figure_05 figure_07 figure_08 figure_09 figure_14 figure_15
 
@@ -105,6 +109,16 @@ $(call stamps,$(FITS)): build/stamps/%.stamp: nbs/stages/20_fit_regression.ipynb
 $(call stamps,$(SIMULATIONS)): build/stamps/%.stamp: nbs/stages/30_simulate_mixtures.ipynb $(PARAMS) $(CODE) $(PAPER) build/stamps/authors.stamp | $(READY)
 	@$(RUN) $* --stamp $@ --inputs $^
 
+$(call stamps,$(OUR_FITS)): build/stamps/%.stamp: nbs/stages/20_fit_regression.ipynb $(PARAMS) $(CODE) $(OURS) | $(READY)
+	@$(RUN) $* --stamp $@ --inputs $^
+
+$(call stamps,$(OUR_SIMULATIONS)): build/stamps/%.stamp: nbs/stages/30_simulate_mixtures.ipynb $(PARAMS) $(CODE) | $(READY)
+	@$(RUN) $* --stamp $@ --inputs $^
+
+$(call stamps,ours_text): build/stamps/ours_lightgbm.stamp
+$(call stamps,ours_top_256_1m): build/stamps/ours_ridge.stamp
+$(call stamps,ours_top_64_1m): build/stamps/ours_ridge_64_1m.stamp
+$(call stamps,ours_top_64_330k): build/stamps/ours_ridge_64_330k.stamp
 $(call stamps,paper_text top_512_1m): build/stamps/lightgbm_512.stamp
 $(call stamps,release_notebook): build/stamps/lightgbm_early_stopped.stamp
 $(call stamps,top_256_1m): build/stamps/lightgbm_256_1m.stamp

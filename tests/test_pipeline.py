@@ -23,7 +23,7 @@ def make_list(name):
 
 def test_makefile_and_parameters_agree():
     spec = yaml.safe_load(PARAMS.read_text())
-    assert sorted(make_list("SWARMS") + make_list("FITS") + make_list("SIMULATIONS")) == sorted(spec["stages"])
+    assert sorted(sum(map(make_list, ("SWARMS", "FITS", "OUR_FITS", "SIMULATIONS", "OUR_SIMULATIONS")), [])) == sorted(spec["stages"])
     assert sorted(make_list("EXHIBITS")) == sorted(spec["exhibits"])
     assert sorted(make_list("EXHIBITS")) == sorted(p.stem for p in (ROOT/"nbs/exhibits").glob("*.ipynb"))
 
@@ -35,7 +35,7 @@ def test_every_section_fits_its_notebook(name):
     if section["notebook"].startswith("nbs/exhibits"): return
     depends = section["parameters"].get("fit")
     assert depends is None or depends in sections(PARAMS)
-    if depends: assert re.search(rf"{name}\b.*build/stamps/{depends}\.stamp", (ROOT/"Makefile").read_text())
+    if depends: assert re.search(rf"\b{name}\b.*build/stamps/{depends}\.stamp", (ROOT/"Makefile").read_text())
 
 
 def test_unknown_section_and_parameter_are_refused(tmp_path):
