@@ -28,6 +28,8 @@ SIMULATIONS := smoke_search paper_text release_notebook top_512_1m top_256_1m to
 OUR_SIMULATIONS := ours_text ours_top_256_1m ours_top_64_1m ours_top_64_330k
 EXHIBITS := table_01 table_02 table_03 table_04 table_06 table_07 table_08 table_09 table_10 table_11 appendix_g \
             figure_01 figure_02 figure_03 figure_04 figure_05 figure_07 figure_08 figure_09 figure_14 figure_15
+OUR_EXHIBITS := table_01_ours table_02_ours table_06_ours table_07_ours appendix_g_ours figure_02_ours figure_03_ours figure_04_ours \
+            figure_05_ours figure_06_ours figure_07_ours figure_08_ours figure_09_ours figure_10_ours figure_14_ours figure_15_ours
 
 stamps = $(addprefix build/stamps/,$(addsuffix .stamp,$(1)))
 
@@ -136,5 +138,17 @@ $(call stamps,figure_03): $(call stamps,lightgbm_stackexchange)
 $(call stamps,figure_07): $(call stamps,ridge_all)
 $(call stamps,figure_14): $(call stamps,top_512_1m top_256_1m top_256_60m)
 
-build/stamps/ledger.stamp: $(call stamps,$(EXHIBITS))
+$(call stamps,$(OUR_EXHIBITS)): build/stamps/%.stamp: nbs/exhibits/%.ipynb $(PARAMS) $(CODE) $(PAPER) $(OURS) | $(READY)
+	@$(RUN) $* --stamp $@ --inputs $^
+
+$(call stamps,table_02_ours figure_02_ours figure_09_ours): $(call stamps,ours_ridge ours_lightgbm)
+$(call stamps,figure_03_ours): $(call stamps,ours_lightgbm_stackexchange)
+$(call stamps,table_06_ours figure_06_ours): $(call stamps,ours_ridge_no_web ours_lightgbm_no_web)
+$(call stamps,figure_06_ours): $(call stamps,ours_lightgbm)
+$(call stamps,table_07_ours): $(call stamps,ours_text)
+$(call stamps,figure_07_ours): $(call stamps,ours_ridge_all ours_ridge_code)
+$(call stamps,figure_14_ours): $(call stamps,ours_top_256_1m ours_top_64_1m ours_top_64_330k)
+$(call stamps,appendix_g_ours): $(call stamps,ours_ridge_all ours_lightgbm_all)
+
+build/stamps/ledger.stamp: $(call stamps,$(EXHIBITS) $(OUR_EXHIBITS))
 	@$(RUN) ledger --stamp $@
