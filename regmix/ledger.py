@@ -176,9 +176,15 @@ def _notes(rows,    # the ledger's rows of one exhibit
     rest = len(lines) - most
     return lines[:most] + ([f'- … and {rest} more note{"s" if rest > 1 else ""} in [ledger.csv](ledger.csv).'] if rest > 0 else [])
 
+_TOGETHER = {f'figure_{n}_ours': 'figure_10_ours' for n in (11, 12, 13)}   # four parts of one figure, drawn by one notebook
+
+def _notebook(name): return _TOGETHER.get(name, name)
+
 def _panel(name, level, verdict, notebooks, folder, built): # one notebook's part of the page
-    title, claim = _intro(notebooks/f'{name}.ipynb')
-    made = f'Notebook: [`{name}.ipynb`](../nbs/exhibits/{name}.ipynb).'
+    source = _notebook(name)
+    title, claim = _intro(notebooks/f'{source}.ipynb')
+    made = f'Notebook: [`{source}.ipynb`](../nbs/exhibits/{source}.ipynb).'
+    if source != name: title, claim = f"{name.removesuffix('_ours').replace('_', ' ').capitalize()}, on our own swarms: continued", ''
     parts = [f'{level} {title}', claim, f'Verdict: {verdict}. {made}' if level == '##' else made]
     if (skip := built/f'{name}.skipped').is_file(): return [*parts, f'*{skip.read_text().strip()}*']
     mine = lambda ending: [p for p in sorted(folder.glob(f'{name}*{ending}')) if name.endswith('_ours') or '_ours' not in p.stem]
@@ -199,12 +205,12 @@ def gallery(ledger: pd.DataFrame,           # what `collect` returns
              'By where our number comes from (`published`: the paper\'s own numbers, held against each other):', markdown_table(by_source(ledger))]
     for exhibit, name in EXHIBITS.items():
         line = ', '.join(f'{n} {v}' for v, n in counts.loc[exhibit].items() if n)
-        drawn = [n for n in (name, f'{name}_ours') if (Path(notebooks)/f'{n}.ipynb').is_file()]
+        drawn = [n for n in (name, f'{name}_ours') if (Path(notebooks)/f'{_notebook(n)}.ipynb').is_file()]
         if not drawn:
             reach = ledger.query('exhibit == @exhibit')['note'].iloc[0]
             parts += [f'## {exhibit}', f'Verdict: {line}.', f'Not drawn yet. {reach}']
             continue
-        for level, n in zip(('##', '###'), drawn): parts += _panel(n, level, line, Path(notebooks), Path(folder), Path(built))
+        for level, n in zip(('##', '###'), drawn): parts += filter(None, _panel(n, level, line, Path(notebooks), Path(folder), Path(built)))
         if notes := _notes(ledger[ledger['exhibit'] == exhibit]): parts.append('\n'.join(notes))
     return '\n\n'.join(parts) + '\n'
 

@@ -135,7 +135,8 @@ def main(argv: list = None):
     start = time.monotonic()
     if args.name == 'ledger':
         from regmix.ledger import save_ledger
-        state = f'{len(save_ledger())} rows'
+        left = {p.stem for part in ('fits', 'simulations', 'ledger') for p in (BUILD/part).rglob('*.skipped')}
+        state = f'{len(save_ledger())} rows' + (f"; {len(left)} fits, searches and panels that need the authors' logs are left out (make data fetches them)" if left else '')
     else:
         runs = sections(ROOT/args.params)
         if args.name not in runs: raise SystemExit(f"{args.params} has no section {args.name!r}; it has {', '.join(runs)}")
@@ -145,8 +146,8 @@ def main(argv: list = None):
         inputs = [p for p in args.inputs if Path(p).suffix not in ('.yaml', '.stamp')]
         inputs += [q for p in args.inputs if Path(p).suffix == '.stamp' for q in _behind(Path(p))]
         state = run(ROOT/r['notebook'], result, r['parameters'], inputs, BUILD/'logs'/f'{args.name}.ipynb')
-        if state == 'skipped': state = result.with_suffix('.skipped').read_text().strip()
-    print(f'{args.name}: {state} ({time.monotonic() - start:.0f} s)', flush=True)
+        if state == 'skipped': state = None if args.stamp else result.with_suffix('.skipped').read_text().strip()   # make says it once, at the end
+    if state: print(f'{args.name}: {state} ({time.monotonic() - start:.0f} s)', flush=True)
     if args.stamp: write_file(args.stamp, args.name + '\n')
 
 # %% ../nbs/92_runner.ipynb #df8ea925
