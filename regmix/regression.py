@@ -292,10 +292,11 @@ def learning_curve(
     repeats: int = 20,  # random subsets of each size; one at the full size
     seed: int = 0,  # of the subsets; each depends only on (seed, size, repeat)
     n_jobs: int = 1,  # threads; the answer does not depend on it
+    tokens: int = None,  # fit on losses after so many training tokens; default: the final ones. The tests' losses are always final
 ) -> pd.DataFrame:  # columns size, repeat, test, rho, r, mse, rmse, mae; one row a fit and test
     "Fit on random subsets of the proxies and test each fit (Figure 4, its axis of proxies)."
     from joblib import Parallel, delayed
-    X, y = swarm.xy(target)
+    X, y = swarm.xy(target) if tokens is None else swarm.xy(target, tokens)
     held = {name: t.xy(target) for name, t in _named_tests(tests).items()}
     if wrong := [s for s in sizes if not 1 <= s <= len(X)]:
         raise ValueError(f'sizes {wrong} are not between 1 and the {len(X)} runs of {swarm.name!r}')

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LOSS_COLUMNS', 'AUTHORS', 'long_losses', 'check_losses', 'Swarm', 'final_losses', 'xy', 'subset', 'save_swarm',
-           'load_swarm']
+           'load_swarm', 'list_swarms', 'setting']
 
 # %% ../nbs/15_swarms.ipynb #781f0384
 import json, os, shutil, tempfile
@@ -98,12 +98,16 @@ def final_losses(self: Swarm) -> pd.DataFrame: # runs x domains, nats per token
     return _unstack(self.losses[last], self.mixtures.index)
 
 def xy(self: Swarm,
-       target: str, # domain whose validation loss is the label
+       target: str,        # domain whose validation loss is the label
+       tokens: int = None, # training tokens after which it was measured; default: the last point of each run
       ) -> tuple[pd.DataFrame, pd.Series]: # weights (n x domains) and losses (n,), same runs in the same order
     "Return the features and labels of the regression of section 3.2."
     if target not in self.targets:
         raise ValueError(f"swarm {self.name!r} has no loss on {target!r}; it has losses on {', '.join(self.targets)}")
-    y = self.final_losses()[target].dropna()
+    points = self.losses['tokens'].unique()
+    if tokens is not None and tokens not in points: raise ValueError(f"swarm {self.name!r} was not measured at {tokens} tokens, but at {', '.join(map(str, sorted(points)))}")
+    wide = self.final_losses() if tokens is None else _unstack(self.losses[self.losses['tokens'] == tokens], self.mixtures.index)
+    y = wide[target].dropna()
     return self.mixtures.loc[y.index], y
 
 def subset(self: Swarm,
@@ -193,3 +197,21 @@ def load_swarm(source, # a name in `AUTHORS`, 'replication/<name>' (ours, in dat
     name = meta.pop('name', folder.name)
     hosts = pd.read_parquet(folder/'hosts.parquet').set_index('run') if (folder/'hosts.parquet').is_file() else None
     return Swarm(name, pd.read_parquet(folder/'mixtures.parquet').set_index('run'), pd.read_parquet(folder/'losses.parquet'), meta, hosts)
+
+# %% ../nbs/15_swarms.ipynb #f6f758fb
+def list_swarms(folder: str | Path = ROOT/'data'/'replication', # whose subfolders are swarms
+               ) -> pd.DataFrame: # index swarm; columns model, vocabulary, runs, domains, tokens, points, epochs, hours
+    "Tabulate the swarms in a folder: size, number of runs, training tokens, times measured, most epochs of any domain, hours of one core or device."
+    rows = []
+    for path in sorted(Path(folder).glob('*/swarm.json')):
+        s = load_swarm(path.parent)
+        m = s.meta
+        rows.append(dict(swarm=s.name, model=m['config']['model'], vocabulary=m['model']['vocab_size'], runs=m['runs'] - len(m['broken']), domains=len(s.domains),
+                         tokens=m['tokens'], points=s.losses['tokens'].nunique(), epochs=max(m['largest_epochs'].values()), hours=round(m['seconds'] / 3600, 2)))
+    if not rows: raise FileNotFoundError(f'{folder}: no swarm in it')
+    return pd.DataFrame(rows).set_index('swarm')
+
+def setting(swarm: Swarm, # one of ours
+           ) -> str:      # a clause for a note, such as '64 models with 1M parameters on 0.10M tokens each'
+    "Say in a few words how a swarm was trained."
+    return f"{len(swarm)} models with {swarm.meta['config']['model']} parameters on {swarm.meta['tokens'] / 1e6:.2f}M tokens each, text of our own"

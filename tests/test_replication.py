@@ -1,0 +1,81 @@
+"""Our own swarms: whole, as they say they are, small enough to commit, and described by their data card."""
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from regmix.figures import markdown_table
+from regmix.swarms import list_swarms, load_swarm
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT/"data/replication"
+NAMES = sorted(p.parent.name for p in FOLDER.glob("*/swarm.json"))
+
+
+def ours(name): return load_swarm(f"replication/{name}")
+
+
+def test_small_enough_to_commit():
+    assert sum(p.stat().st_size for p in FOLDER.rglob("*") if p.is_file()) < 20e6
+    assert {"main", "main_unseen", "noise"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_swarm_is_what_it_says(name):
+    swarm = ours(name)
+    meta, losses = swarm.meta, swarm.losses
+    assert swarm.name == name and meta["complete"] and meta["runs"] == meta["of"] == len(swarm)
+    measured = losses.groupby("run").size()
+    assert set(measured.index) == set(swarm.mixtures.index) - {b["run"] for b in meta["broken"]}
+    assert (measured == meta["config"]["evals"] * len(swarm.targets)).all()
+    assert losses["loss"].between(0.3, math.log(meta["model"]["vocab_size"]) + 1).all()
+    last = losses["tokens"].max()
+    assert last == meta["tokens"] >= meta["config"]["tokens"]
+    curve = losses.groupby("tokens")["loss"].mean()
+    assert curve.is_monotonic_decreasing, "models learn"
+    assert max(meta["largest_epochs"].values()) <= 15
+    for key in ("versions", "devices", "seconds", "corpus", "corpus_name", "seeds", "prior", "precision"): assert meta[key], key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_was_read_is_what_was_asked_for(name):
+    swarm = ours(name)
+    read = pd.read_parquet(FOLDER/name/"realised.parquet").set_index("run").loc[swarm.mixtures.index]
+    assert np.allclose(read.sum(axis=1), 1, atol=1e-4)
+    assert (read - swarm.mixtures).abs().max(axis=None) <= swarm.meta["largest_gap"] + 1e-5 < 0.02
+    assert (read[swarm.mixtures == 0].fillna(0) == 0).all(axis=None), "a weight of zero is never read"
+
+
+def test_unseen_mixtures_are_unseen_and_shared_by_the_sizes():
+    unseen = ours("main_unseen")
+    assert pd.merge(ours("main").mixtures, unseen.mixtures, how="inner").empty
+    for name in NAMES:
+        if name.startswith("unseen_"):
+            other = ours(name).mixtures
+            pd.testing.assert_frame_equal(other, unseen.mixtures.loc[other.index])
+
+
+def test_the_web_was_left_out():
+    for name in set(NAMES) & {"no_web", "no_web_unseen"}:
+        swarm = ours(name)
+        assert "pile_cc" not in swarm.domains and "pile_cc" in swarm.targets
+
+
+def test_the_noise_swarm_repeats_mixtures_with_other_seeds():
+    noise = ours("noise")
+    groups = noise.mixtures.groupby(list(noise.domains)).size()
+    assert len(groups) == 6 and (groups == 8).all()
+    assert sorted(set(noise.meta["seeds"])) == list(range(8))
+
+
+def test_the_data_card_shows_what_is_there():
+    card = (FOLDER/"README.md").read_text()
+    assert markdown_table(list_swarms(FOLDER).reset_index()) in card, "put the table of list_swarms() into data/replication/README.md"
+
+
+def test_the_corpus_table_agrees_with_the_swarms():
+    corpus = pd.read_csv(FOLDER/"corpus.csv").set_index("domain")
+    prior = pd.Series(ours("main").meta["prior"])
+    assert (corpus["prior"] - prior).abs().max() < 1e-4 and corpus["train_tokens"].sum() > 1e7
