@@ -448,12 +448,16 @@ def gather(folder: str | Path,  # the swarm's folder
     model = model_config(config.model, corpus.vocab_size)
     meta = dict(name=folder.name, complete=len(runs) == len(mixtures), runs=len(runs), of=len(mixtures), broken=bad,
                 parameters={k: int(v) for k, v in count_parameters(model).items()}, tokens=config.steps * config.batch * config.context,
-                model=dataclasses.asdict(model), **definition, corpus_name=corpus.manifest['name'], bytes_per_token={d: round(b, 4) for d, b in done[0]['bytes_per_token'].items()},
+                model=dataclasses.asdict(model), **definition, corpus_name=corpus.manifest['name'], text=_text(corpus), bytes_per_token={d: round(b, 4) for d, b in done[0]['bytes_per_token'].items()},
                 measured_tokens={d: n * config.context for d, n in zip(corpus.domains, done[0]['measured'])},
                 prior=corpus.prior.round(8).to_dict(), largest_epochs=epochs.round(2).to_dict(), largest_gap=round(float((realised - mixtures.loc[runs]).abs().max(axis=None)), 5),
                 devices=sorted({d['device'] for d in done}), seconds=round(sum(d['seconds'] for d in done), 1), versions=_versions())
     write_file(folder/'swarm.json', json.dumps(meta, indent=1) + '\n')
     return load_swarm(folder)
+
+def _text(corpus): # what a swarm's description says of its text
+    counts = ('train_tokens', 'valid_tokens', 'train_documents', 'valid_documents', 'train_bytes', 'valid_bytes')
+    return {**{k: corpus.manifest[k] for k in ('source', 'split', 'tokenizer')}, 'domains': {d: {c: f[c] for c in counts} for d, f in corpus.manifest['domains'].items()}}
 
 def _versions():
     found = dict(regmix=__version__, python=platform.python_version(), torch=torch.__version__, numpy=np.__version__)

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['ALPHAS', 'TREES', 'REPEATABLE', 'ESTIMATORS', 'METRICS', 'make_estimator', 'MixtureRegressor', 'coefficients',
-           'evaluate', 'Interval', 'rho_interval', 'noise_floor', 'rho_ceiling', 'learning_curve', 'curve_band',
-           'save_model', 'load_model', 'booster', 'stopping_round', 'fit_early_stopped']
+           'evaluate', 'Interval', 'rho_interval', 'noise_floor', 'rho_ceiling', 'curve_predictions', 'score_curve',
+           'learning_curve', 'curve_band', 'curve_draws', 'save_model', 'load_model', 'booster', 'stopping_round',
+           'fit_early_stopped']
 
 # %% ../nbs/50_regression.ipynb #3edbabb2
 import json
@@ -283,7 +284,7 @@ def _named_tests(tests) -> dict:
     if isinstance(tests, Mapping): return dict(tests)
     return {t.name: t for t in (tests if isinstance(tests, (list, tuple)) else [tests])}
 
-def learning_curve(
+def curve_predictions(
     swarm,  # runs to fit on: a `Swarm`, or anything with `.name` and `.xy(target) -> (X, y)`
     tests,  # a swarm to test on, a list of them, or a mapping from name to swarm
     target: str,  # the domain whose loss is predicted
@@ -293,8 +294,8 @@ def learning_curve(
     seed: int = 0,  # of the subsets; each depends only on (seed, size, repeat)
     n_jobs: int = 1,  # threads; the answer does not depend on it
     tokens: int = None,  # fit on losses after so many training tokens; default: the final ones. The tests' losses are always final
-) -> pd.DataFrame:  # columns size, repeat, test, rho, r, mse, rmse, mae; one row a fit and test
-    "Fit on random subsets of the proxies and test each fit (Figure 4, its axis of proxies)."
+) -> pd.DataFrame:  # columns size, repeat, test, run, true, predicted; one row a fit and tested run
+    "Fit on random subsets of the proxies and predict the tests with each fit (Figure 4, both of its axes)."
     from joblib import Parallel, delayed
     X, y = swarm.xy(target) if tokens is None else swarm.xy(target, tokens)
     held = {name: t.xy(target) for name, t in _named_tests(tests).items()}
@@ -303,11 +304,23 @@ def learning_curve(
     def one(size, repeat):
         rows = _subset(len(X), size, seed, repeat)
         model = MixtureRegressor(estimator).fit(X.iloc[rows], y.iloc[rows])
-        scores = {name: evaluate(b, model.predict(a), n_boot=0).value for name, (a, b) in held.items()}
-        return [{'size': size, 'repeat': repeat, 'test': name, **s} for name, s in scores.items()]
+        return [pd.DataFrame({'size': size, 'repeat': repeat, 'test': name, 'run': b.index, 'true': b.to_numpy(), 'predicted': model.predict(a)})
+                for name, (a, b) in held.items()]
     cells = [(s, r) for s in sizes for r in range(1 if s == len(X) else repeats)]
     found = Parallel(n_jobs=n_jobs, prefer='threads')(delayed(one)(s, r) for s, r in cells)
-    return pd.DataFrame([row for rows in found for row in rows], columns=['size', 'repeat', 'test', *METRICS])
+    return pd.concat([part for parts in found for part in parts], ignore_index=True)
+
+def score_curve(
+    guesses: pd.DataFrame,  # of `curve_predictions`
+) -> pd.DataFrame:  # columns size, repeat, test, rho, r, mse, rmse, mae; one row a fit and test
+    "Measure each fit of a curve on each test."
+    rows = [(*key, *evaluate(g['true'], g['predicted'].to_numpy(), n_boot=0)['value'])
+            for key, g in guesses.groupby(['size', 'repeat', 'test'], sort=False)]
+    return pd.DataFrame(rows, columns=['size', 'repeat', 'test', *METRICS])
+
+def learning_curve(*args, **kwargs) -> pd.DataFrame:  # columns size, repeat, test, rho, r, mse, rmse, mae; one row a fit and test
+    "Fit on random subsets of the proxies and test each fit: `curve_predictions`, whose arguments it takes, and `score_curve`."
+    return score_curve(curve_predictions(*args, **kwargs))
 
 # %% ../nbs/50_regression.ipynb #93b4ae99
 def curve_band(
@@ -322,6 +335,27 @@ def curve_band(
             ends = _middle(g[metric].to_numpy(), level) if len(g) > 1 else (np.nan, np.nan)
             rows.append((test, size, len(g), g[metric].mean(), *ends))
     return pd.DataFrame(rows, columns=['test', 'size', 'repeats', 'mean', 'low', 'high'])
+
+# %% ../nbs/50_regression.ipynb #c4d7a001
+def _drawn(g, keep, n_boot, rng):
+    from scipy.stats import rankdata
+    wide = g.pivot(index='repeat', columns='run', values='predicted')
+    true = rankdata(g.drop_duplicates('run').set_index('run')['true'][wide.columns].to_numpy()[keep], axis=1)
+    rho = np.array([_pearson(true, rankdata(p[keep], axis=1)) for p in wide.to_numpy()])   # (repeats, 1 + n_boot)
+    picks = rng.integers(0, len(rho), (n_boot, len(rho)))
+    return np.append(rho[:, 0].mean(), rho[picks.T, np.arange(1, n_boot + 1)].mean(axis=0))
+
+def curve_draws(
+    guesses: pd.DataFrame,  # of `curve_predictions`, for one test; more columns, such as tokens, can tell points apart
+    by: tuple = ('size',),  # the columns that make a point of the curve
+    n_boot: int = 2000,  # resamples of the test runs, and of the subsets within each point
+    seed: int = 0,  # of the resamples
+) -> pd.DataFrame:  # (1 + n_boot) x points: mean rho over the subsets; row 0 is the curve itself
+    "Draw the curve again and again, so that its points can be compared in pairs."
+    n = guesses['run'].nunique()
+    keep = np.vstack([np.arange(n), *_resamples(n, n_boot, seed)])
+    points = guesses.groupby(list(by))
+    return pd.DataFrame({k if len(by) > 1 else k[0]: _drawn(g, keep, n_boot, np.random.default_rng([seed, i])) for i, (k, g) in enumerate(points)})
 
 # %% ../nbs/50_regression.ipynb #d0896293
 _FORMAT = 'regmix model 1'
