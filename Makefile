@@ -51,7 +51,7 @@ test: $(READY) ## rules of the notebooks, the notebooks themselves, pytest
 TIER ?= cpu
 replicate: $(READY) ## train the swarms of nbs/params/replicate-$(TIER).yaml in full, resuming what is there (hours; CORPUS=..., TIER=gpu)
 	@for s in $(or $(SWARM),$$($(PY) -m regmix.runner --list --params nbs/params/replicate-$(TIER).yaml)); do \
-	  $(RUN) $$s --params nbs/params/replicate-$(TIER).yaml $(if $(CORPUS),--set corpus=$(CORPUS)) || exit 1; done
+	  $(RUN) $$s --params nbs/params/replicate-$(TIER).yaml $(if $(CORPUS),--corpus $(CORPUS)) || exit 1; done
 
 data: $(READY) ## fetch the authors' logs into data/authors, each checked against its SHA-256
 	$(PY) -m regmix.paper

@@ -128,6 +128,7 @@ def main(argv: list = None):
     parser.add_argument('--list', action='store_true', help='print the sections of the parameter file and stop')
     parser.add_argument('--params', default='nbs/params/reproduce.yaml', help='the file of parameters')
     parser.add_argument('--set', nargs='*', default=[], metavar='NAME=VALUE', help='parameters that replace those of the file, read as YAML')
+    parser.add_argument('--corpus', help="text that takes the place of 'installed', where a section says that")
     parser.add_argument('--stamp', help='a file to touch at the end')
     parser.add_argument('--inputs', nargs='*', default=[], help='files that the result depends on')
     args = parser.parse_args(argv)
@@ -142,6 +143,7 @@ def main(argv: list = None):
         if args.name not in runs: raise SystemExit(f"{args.params} has no section {args.name!r}; it has {', '.join(runs)}")
         r = runs[args.name]
         r['parameters'] |= {k: yaml.safe_load(v) for k, v in (s.split('=', 1) for s in args.set)}
+        if args.corpus and r['parameters'].get('corpus') == 'installed': r['parameters']['corpus'] = args.corpus
         result = ROOT/r['result']
         inputs = [p for p in args.inputs if Path(p).suffix not in ('.yaml', '.stamp')]
         inputs += [q for p in args.inputs if Path(p).suffix == '.stamp' for q in _behind(Path(p))]
