@@ -200,13 +200,13 @@ def load_swarm(source, # a name in `AUTHORS`, 'replication/<name>' (ours, in dat
 
 # %% ../nbs/15_swarms.ipynb #f6f758fb
 def list_swarms(folder: str | Path = ROOT/'data'/'replication', # whose subfolders are swarms
-               ) -> pd.DataFrame: # index swarm; columns model, vocabulary, runs, domains, tokens, points, epochs, hours
-    "Tabulate the swarms in a folder: size, number of runs, training tokens, times measured, most epochs of any domain, hours of one core or device."
+               ) -> pd.DataFrame: # index swarm; columns model, vocabulary, runs, of, domains, tokens, points, epochs, hours
+    "Tabulate the swarms in a folder: size, number of runs that are finished and sound, of how many, training tokens, times measured, most epochs of any domain, hours of one core or device."
     rows = []
     for path in sorted(Path(folder).glob('*/swarm.json')):
         s = load_swarm(path.parent)
         m = s.meta
-        rows.append(dict(swarm=s.name, model=m['config']['model'], vocabulary=m['model']['vocab_size'], runs=m['runs'] - len(m['broken']), domains=len(s.domains),
+        rows.append(dict(swarm=s.name, model=m['config']['model'], vocabulary=m['model']['vocab_size'], runs=m['runs'] - len(m['broken']), of=m['of'], domains=len(s.domains),
                          tokens=m['tokens'], points=s.losses['tokens'].nunique(), epochs=max(m['largest_epochs'].values()), hours=round(m['seconds'] / 3600, 2)))
     if not rows: raise FileNotFoundError(f'{folder}: no swarm in it')
     return pd.DataFrame(rows).set_index('swarm')
@@ -214,4 +214,4 @@ def list_swarms(folder: str | Path = ROOT/'data'/'replication', # whose subfolde
 def setting(swarm: Swarm, # one of ours
            ) -> str:      # a clause for a note, such as '64 models with 1M parameters on 0.10M tokens each'
     "Say in a few words how a swarm was trained."
-    return f"{len(swarm)} models with {swarm.meta['config']['model']} parameters on {swarm.meta['tokens'] / 1e6:.2f}M tokens each, text of our own"
+    return f"{swarm.losses['run'].nunique()} models with {swarm.meta['config']['model']} parameters on {swarm.meta['tokens'] / 1e6:.2f}M tokens each, text of our own"
