@@ -14,7 +14,7 @@ PY := $(BIN)/python
 PARAMS := nbs/params/reproduce.yaml
 RUN = $(PY) -m regmix.runner
 CODE := $(filter-out regmix/_modidx.py,$(wildcard regmix/*.py))
-TRAINING := $(patsubst %,regmix/%.py,paper mixtures swarms corpora models proxies)
+TRAINING := $(patsubst %,regmix/%.py,paper mixtures swarms text installed corpora models proxies)
 PAPER := $(wildcard data/paper/*.csv)
 OURS := $(wildcard data/replication/*/*.parquet data/replication/*/swarm.json)
 

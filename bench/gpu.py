@@ -18,9 +18,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from regmix.corpora import Document, build_corpus, load_corpus
+from regmix.corpora import build_corpus, load_corpus
 from regmix.models import model_config, train_flops
 from regmix.proxies import Group, TrainConfig, pick_device, pick_precision, train_swarm
+from regmix.text import Document
 
 
 def toy_corpus(folder, vocab_size):

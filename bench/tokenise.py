@@ -16,7 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from regmix.corpora import build_corpus, is_valid, load_tokenizer, origin_of, read_folder, read_installed, train_tokenizer
+from regmix.corpora import build_corpus, is_valid, load_tokenizer, origin_of, train_tokenizer
+from regmix.installed import read_installed
+from regmix.text import read_folder
 
 FEW = ["python", "docstrings", "stubs", "cpp", "tables"]
 

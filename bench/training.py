@@ -41,7 +41,8 @@ def plain_loop(bf16):
 
 def random_corpus(folder):
     "A corpus of four domains of random words, tokenised to the same vocabulary."
-    from regmix.corpora import Document, build_corpus
+    from regmix.corpora import build_corpus
+    from regmix.text import Document
     rng = np.random.default_rng(0)
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
     words = ["".join(rng.choice(letters, rng.integers(2, 9))) for _ in range(20_000)]

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 pytest.importorskip("tokenizers")
 
-from regmix.corpora import (Document, Reader, _chunks, _Lowest, build_corpus, chain, domain_files, is_valid, load_corpus,
-                            load_tokenizer, origin_of, read_dataset, read_folder, read_installed, read_pile, train_tokenizer)
+from regmix.corpora import _chunks, build_corpus, is_valid, load_corpus, load_tokenizer, origin_of, train_tokenizer
+from regmix.installed import read_installed
+from regmix.text import Document, _Lowest, chain, domain_files, read_dataset, read_folder, read_pile
 
 ROOT = Path(__file__).parent.parent
 needs_datasets = pytest.mark.skipif(not importlib.util.find_spec("datasets"), reason="datasets is not installed")
@@ -47,7 +48,8 @@ def jsonl(rows): return "".join(json.dumps(r) + "\n" for r in rows)
 
 BUILD = """
 import sys
-from regmix.corpora import build_corpus, read_installed
+from regmix.corpora import build_corpus
+from regmix.installed import read_installed
 build_corpus(read_installed(max_bytes_per_domain=60_000), sys.argv[1], name='twice', vocab_size=1000, valid_fraction=.2, context=16, progress=False)
 """
 
@@ -281,7 +283,7 @@ def test_any_dataset_with_a_column_for_the_domain(tmp_path):
 
 @needs_datasets
 def test_offline_says_what_to_do(tmp_path):
-    code = "from regmix.corpora import read_pile\ntry: next(iter(read_pile()))\nexcept ConnectionError as e: print(e)"
+    code = "from regmix.text import read_pile\ntry: next(iter(read_pile()))\nexcept ConnectionError as e: print(e)"
     env = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120).stdout
     assert "the Pile cannot be read" in out and "data_files=" in out and "read_installed" in out
@@ -355,7 +357,8 @@ def test_a_failed_build_keeps_the_old_corpus(tmp_path):
 
 KILLED = """
 import os, signal, sys
-from regmix.corpora import Document, build_corpus
+from regmix.corpora import build_corpus
+from regmix.text import Document
 passes = []
 def documents():
     passes.append(1)

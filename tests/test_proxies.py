@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
-from regmix.corpora import Document, build_corpus
+from regmix.corpora import build_corpus
 from regmix.proxies import (Group, TrainConfig, draw_domains, gather, load_checkpoint, plan, save_checkpoint, train_group, train_swarm, _rng)
 from regmix.swarms import load_swarm
+from regmix.text import Document
 
 CONFIG = TrainConfig(model="80K", tokens=24_000, context=32, batch=4, lr=3e-3, evals=3, eval_tokens=512)
 
