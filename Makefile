@@ -47,11 +47,12 @@ test: $(READY) ## rules of the notebooks, the notebooks themselves, pytest
 	$(PY) -m pytest
 	$(BIN)/nbdev_test --skip_folder_re '^[_.]|^stages$$|^exhibits$$' --n_workers 2
 
-# CORPUS: a folder of text by domain (<domain>-*.jsonl, ...) or of a corpus, or `pile`; SWARM: one section, by default all of them
+# CORPUS: a folder of text by domain (<domain>-*.jsonl, ...) or of a corpus, or `pile`; SWARM: sections, by default all of them;
+# SET: parameters that replace those of the file, as in SET="model=330K n=64"
 TIER ?= cpu
 replicate: $(READY) ## train the swarms of nbs/params/replicate-$(TIER).yaml in full, resuming what is there (hours; CORPUS=..., TIER=gpu)
 	@for s in $(or $(SWARM),$$($(PY) -m regmix.runner --list --params nbs/params/replicate-$(TIER).yaml)); do \
-	  $(RUN) $$s --params nbs/params/replicate-$(TIER).yaml $(if $(CORPUS),--corpus $(CORPUS)) || exit 1; done
+	  $(RUN) $$s --params nbs/params/replicate-$(TIER).yaml $(if $(CORPUS),--corpus $(CORPUS)) $(if $(SET),--set $(SET)) || exit 1; done
 
 data: $(READY) ## fetch the authors' logs into data/authors, each checked against its SHA-256
 	$(PY) -m regmix.paper

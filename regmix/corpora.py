@@ -155,11 +155,11 @@ def _check_options(vocab_size, valid_fraction, split_by, valid_tokens, context):
         if n is not None and n < 1: raise ValueError(f"{what} = {n!r}: give a number of tokens above 0")
 
 # %% ../nbs/25_corpora.ipynb #063f60ee
-def _too_small(domain: str, train: _Side, valid: _Side, least: dict, dropped: int, bad: int, rule) -> str | None:
+def _too_small(domain: str, train: _Side, valid: _Side, least: dict, dropped: int, bad: int, rule, where: str = '') -> str | None:
     "Say what a domain lacks; None if it can serve."
     n, all_tokens = train.documents + valid.documents, train.tokens + valid.tokens
-    if n == 0: return f"domain {domain!r} is empty ({bad} bad lines, {dropped} duplicates): fix its files, or leave it out"
-    if n == 1: return f"domain {domain!r} has one document ({all_tokens} tokens) and cannot be split: cut it into documents, one a line, or add more"
+    if n == 0: return f"domain {domain!r} is empty ({bad} bad lines{where}, {dropped} duplicates): fix its files, or leave it out"
+    if n == 1: return f"domain {domain!r} has one document ({all_tokens} tokens) and cannot be split: add more, or cut it into documents, one a line of .jsonl or one a .txt file (all .txt files of a domain in a subfolder of its name)"
     rule = rule if isinstance(rule, str) else f'pattern {rule.pattern}'
     for side, name in ((train, 'training'), (valid, 'validation')):
         if not side.documents:
@@ -270,7 +270,7 @@ def _build(documents: Callable, facts: Callable, problems: Callable, new: Path, 
     for option in ('by', 'valid_fraction'):
         unknown = sorted(set(split[option]) - set(names)) if isinstance(split[option], Mapping) else []
         if unknown: raise ValueError(f"{'split_by' if option == 'by' else option} names the domain {unknown[0]!r}, of which there is no document; there is {', '.join(names) or 'none'}")
-    lacks = [_too_small(d, *(sides[d][s] for s in SIDES), least, dropped[d], mine.count[d], _for(split['by'], d, 'source')) for d in names]
+    lacks = [_too_small(d, *(sides[d][s] for s in SIDES), least, dropped[d], mine.count[d], _for(split['by'], d, 'source'), ''.join(f', the first in {place}' for place in mine.where.get(d, [])[:1])) for d in names]
     if any(lacks) or not names: raise ValueError('\n'.join(x for x in lacks if x) or 'there are no documents')
     for d in names: pq.write_table(pa.table([list(c) for c in zip(*rows[d])], schema=DOCS), new/'valid'/f'{d}.docs.parquet')
     sha = hashlib.sha256((new/'tokenizer.json').read_bytes()).hexdigest()
@@ -428,18 +428,21 @@ def open_corpus(source: str | Path,           # 'installed', 'installed:language
                 cache: str | Path,            # where corpora are built
                 *,
                 max_bytes: float = None,      # UTF-8 bytes of each domain that are used at most
+               text_field: str = 'text',     # of the rows in a folder of text
                 **options,                    # of `build_corpus`
                ) -> Corpus:
     "Open a corpus, or build it from its source once."
     if (Path(source)/'corpus.json').is_file(): return load_corpus(source)
+    if max_bytes is not None and not (isinstance(max_bytes, int | float) and max_bytes >= 0): raise ValueError(f'max_bytes={max_bytes!r}: give a number of bytes, such as 1e6, or None for all')
     cap = {'max_bytes_per_domain': max_bytes} if max_bytes else {}
     if str(source) in ('installed', 'installed:language'):
         reader, state = read_installed('language' if ':' in str(source) else 'kind', **cap), sorted((d.metadata['Name'], d.version) for d in _packages())
     elif str(source) == 'pile': reader, state = read_pile(**cap), None
     else:
-        reader = read_folder(source).capped(max_bytes) if max_bytes else read_folder(source)
+        reader = read_folder(source, text_field=text_field)
+        if max_bytes: reader = reader.capped(max_bytes)
         state = sorted((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in Path(source).rglob('*') if p.is_file())
-    folder = Path(cache)/f"{domain_name(Path(source).name)}-{_hash_json([FORMAT, regmix.__version__, str(source), state, max_bytes, options])[:10]}"
+    folder = Path(cache)/f"{domain_name(Path(source).name)}-{_hash_json([FORMAT, regmix.__version__, str(source), state, max_bytes, options] + [text_field] * (text_field != 'text'))[:10]}"
     if not (folder/'corpus.json').is_file():
         try: build_corpus(reader, folder, **options)
         except FileExistsError: pass        # another process was faster

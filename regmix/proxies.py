@@ -8,7 +8,7 @@ __all__ = ['FORMAT', 'TrainConfig', 'learning_rate', 'draw_domains', 'plan', 'Ba
            'train_group', 'gather', 'train_swarm', 'retrain', 'bits_per_byte']
 
 # %% ../nbs/40_proxies.ipynb #102845ed
-import dataclasses, fcntl, hashlib, json, math, os, platform, shutil, subprocess, time, traceback
+import dataclasses, fcntl, hashlib, json, math, os, platform, shutil, subprocess, threading, time, traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -42,15 +42,21 @@ class TrainConfig:
     weight_decay: float = 0.1        # of AdamW, on every weight
     clip: float = 1.0                # largest norm of a model's gradient
     evals: int = 5                   # how many times each model is measured, evenly spaced, the last at the end
-    eval_tokens: int = 16_384        # validation tokens of each domain that are used, at most
+    eval_tokens: int = 4096          # validation tokens of each domain that are used, at most
     host_tokens: int = 0             # validation tokens of each host that are used, once, at the end; 0 measures no hosts
     draw: str = 'even'               # how the domains of the sequences are drawn: 'even' or 'random'
     seed: int = 0                    # of the weights and of the order of the data, where a run has no seed of its own
 
     def __post_init__(self):
+        if not isinstance(self.betas, Sequence) or len(self.betas) != 2: raise ValueError(f'betas={self.betas!r}: give two numbers, such as (0.9, 0.95)')
         object.__setattr__(self, 'betas', tuple(self.betas))
-        for name in ('tokens', 'context', 'batch', 'evals', 'eval_tokens'):
-            if getattr(self, name) < 1: raise ValueError(f'{name}={getattr(self, name)}: must be at least 1')
+        for name in ('tokens', 'context', 'batch', 'warmup', 'evals', 'eval_tokens', 'host_tokens', 'seed'):
+            n, least = getattr(self, name), 0 if name in ('warmup', 'host_tokens', 'seed') else 1
+            if isinstance(n, float) and n == int(n): object.__setattr__(self, name, n := int(n))   # 5e5 is a number of tokens
+            if not isinstance(n, int | np.integer) or n < least: raise ValueError(f'{name}={n!r}: give a whole number of at least {least}')
+        for name, most in (('lr', 1), ('clip', math.inf), ('final_lr', 1), ('weight_decay', math.inf)):
+            x = getattr(self, name)
+            if not isinstance(x, int | float | np.floating) or not (0 <= x <= most) or (x == 0 and name in ('lr', 'clip')): raise ValueError(f'{name}={x!r}: give a number above 0' + (f', at most {most}' if most < math.inf else ''))
         if self.schedule not in ('cosine', 'constant'): raise ValueError(f"schedule={self.schedule!r}: choose 'cosine' or 'constant'")
         if self.draw not in ('even', 'random'): raise ValueError(f"draw={self.draw!r}: choose 'even' or 'random'")
         for name in ('eval_tokens', 'host_tokens'):
@@ -287,7 +293,10 @@ def load_checkpoint(group: Group,     # a new one, of the same runs
 # %% ../nbs/40_proxies.ipynb #ce27acba
 def pick_device(device: str = None) -> str:
     "Return the device to train on: the one given, or a GPU if there is one."
-    return device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    if device is None: return 'cuda' if torch.cuda.is_available() else 'cpu'
+    if device.partition(':')[0] not in ('cpu', 'cuda'): raise ValueError(f"device={device!r}: choose 'cpu' or 'cuda' ('cuda:1' for the second GPU)")
+    if device != 'cpu' and not torch.cuda.is_available(): raise ValueError(f"device={device!r}: torch sees no GPU here; choose 'cpu'")
+    return device
 
 def pick_precision(device: str,       # 'cpu' or 'cuda'
                   ) -> str:           # 'bfloat16' or 'float32'
@@ -336,7 +345,7 @@ def _open(folder, definition, mixtures):
     "Begin a swarm's folder, or check that it is this swarm's."
     if differ := _differ(folder, definition):
         raise ValueError(f'{folder}: holds another swarm, begun with other {", ".join(differ)}; nothing was changed. '
-                         'Train in another folder, or call with what it was begun with')
+                         'A swarm is fixed once it is begun: call with what it was begun with, train in another folder (further mixtures too), or throw it away with overwrite=True')
     if (folder/'definition.json').is_file(): return
     strange = [p.name for p in folder.iterdir() if p.name not in ('groups', 'mixtures.parquet') and p.name[0] != '.'] if folder.exists() else []
     if strange: raise FileExistsError(f'{folder}: has files that are no swarm, such as {strange[0]}; choose an empty folder')
@@ -392,10 +401,13 @@ def train_group(folder: str | Path,     # the swarm's folder
         try:
             if device == 'cpu': torch.set_num_threads(threads)
             group, spent = _load_group(folder, load_corpus(corpus), number, device), _spent(stem)
-            begun = saved = time.monotonic()
+            begun = saved = told = time.monotonic()
             def keep(group):
-                nonlocal saved
+                nonlocal saved, told
                 after_step(group)
+                if time.monotonic() - told > 2:
+                    write_file(stem.with_suffix('.step'), str(group.step))   # for the progress bar
+                    told = time.monotonic()
                 if time.monotonic() - saved < every: return
                 save_checkpoint(group, stem.with_suffix('.ckpt'))
                 saved = time.monotonic()
@@ -410,7 +422,7 @@ def train_group(folder: str | Path,     # the swarm's folder
         finally: torch.set_num_threads(before)
 
 def _clear(stem): # what only a group under way needs
-    for end in ('.ckpt', '.spent'): stem.with_suffix(end).unlink(missing_ok=True)
+    for end in ('.ckpt', '.spent', '.step'): stem.with_suffix(end).unlink(missing_ok=True)
     return 'done'
 
 def _spent(stem): # seconds of earlier workers on this group, up to its checkpoint
@@ -486,12 +498,15 @@ def train_swarm(mixtures: pd.DataFrame,      # (n, d) weights, one row a run, co
     seeds = [config.seed] * len(mixtures) if seeds is None else list(pd.Series(seeds).loc[mixtures.index] if isinstance(seeds, pd.Series) else seeds)
     if len(seeds) != len(mixtures): raise ValueError(f'{len(seeds)} seeds for {len(mixtures)} runs: give one a run')
     model = model_config(config.model, corpus.vocab_size)
+    if precision not in (None, 'float32', 'bfloat16'): raise ValueError(f"precision={precision!r}: choose 'float32' or 'bfloat16'")
+    if config.host_tokens: _by_host(corpus, config)   # an error now, not in every group
     definition = define(mixtures, corpus, config, seeds, group or group_size(model, config, device), precision or pick_precision(device))
     if overwrite and _differ(folder, definition): shutil.rmtree(folder)
     corpus.verify()   # the tokens are those that the digest stands for
     _open(folder, definition, mixtures)
     for old in (folder/'groups').glob('*.error'): old.unlink(missing_ok=True)
-    _train_all(folder, corpus, device, n_jobs, every, progress)
+    try: _train_all(folder, corpus, device, n_jobs, every, progress)
+    except KeyboardInterrupt: raise KeyboardInterrupt(f'{folder}: stopped; what is finished is kept, and the same call goes on from there') from None
     failed, swarm = sorted((folder/'groups').glob('*.error')), None
     if not failed or any((folder/'groups').glob('*.json')): swarm = gather(folder, corpus)
     if failed:
@@ -520,25 +535,43 @@ def _train_all(folder, corpus, device, n_jobs, every, progress):
     models = lambda i: min(definition['group'], runs - i * definition['group'])
     def is_open(i): return not any((folder/'groups'/f'{i:05d}{end}').is_file() for end in ('.json', '.error'))
     n_jobs, each = _workers(n_jobs, device), config.steps * config.batch * config.context
-    with tqdm(total=runs * each, unit='tok', unit_scale=True, desc=folder.name, disable=not progress) as bar:
-        bar.update(each * sum(models(i) for i in numbers if not is_open(i)))
-        def seen(group): bar.update(len(group.runs) * config.batch * config.context)
+    def trained():   # tokens of finished groups, and of those under way in any process
+        return sum(models(i) * (each if not is_open(i) else _step(folder/'groups'/f'{i:05d}.step') * config.batch * config.context) for i in numbers)
+    def show(bar):
+        bar.n = max(bar.n, trained())
+        bar.set_postfix_str(f'{sum(models(j) for j in numbers if not is_open(j))} of {runs} models')
+    with tqdm(total=runs * each, initial=trained(), unit='tok', unit_scale=True, desc=folder.name, disable=not progress) as bar, _every(2, lambda: show(bar)):
         deaths = 0
         while todo := [i for i in numbers if is_open(i)]:
-            jobs = (delayed(_numbered)(folder, corpus.folder.resolve(), i, device, every, seen if n_jobs == 1 else None) for i in todo)
+            jobs = (delayed(_numbered)(folder, corpus.folder.resolve(), i, device, every) for i in todo)
             states = set()
             try:
                 for i, state in Parallel(n_jobs=n_jobs, return_as='generator_unordered')(jobs):
                     states.add(state)
-                    if state == 'done' and n_jobs != 1: bar.update(each * models(i))
-                    bar.set_postfix_str(f'{sum(models(j) for j in numbers if not is_open(j))} of {runs} models')
+                    show(bar)
             except TerminatedWorkerError as e:      # a worker was killed: what was not finished is begun again, from its checkpoint
                 deaths = 0 if 'done' in states else deaths + 1
                 if deaths == 3: raise RuntimeError(f'{folder}: workers are being killed, perhaps for want of memory: lower n_jobs or group. Finished groups are kept') from e
             if states == {'busy'}: time.sleep(5)    # other workers have them: wait, and take over what they drop
 
-def _numbered(folder, corpus, number, device, every, after_step):
-    return number, train_group(folder, corpus, number, device, 1, every, after_step or (lambda group: None))
+def _numbered(folder, corpus, number, device, every): return number, train_group(folder, corpus, number, device, 1, every)
+
+def _step(path): # how far a group is, as its worker last told
+    try: return int(path.read_text())
+    except (FileNotFoundError, ValueError): return 0
+
+@contextmanager
+def _every(seconds, call):
+    "Call something again and again in a thread, until the block ends."
+    end = threading.Event()
+    def loop():
+        while not end.wait(seconds): call()
+    thread = threading.Thread(target=loop, daemon=True)
+    thread.start()
+    try: yield
+    finally:
+        end.set()
+        thread.join()
 
 def _workers(n_jobs, device):
     import joblib

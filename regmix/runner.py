@@ -142,11 +142,13 @@ def main(argv: list = None):
         runs = sections(ROOT/args.params)
         if args.name not in runs: raise SystemExit(f"{args.params} has no section {args.name!r}; it has {', '.join(runs)}")
         r = runs[args.name]
-        r['parameters'] |= {k: yaml.safe_load(v) for k, v in (s.split('=', 1) for s in args.set)}
+        r['parameters'] |= {k: yaml.safe_load(v) for k, _, v in (s.partition('=') for s in args.set)}
         if args.corpus and r['parameters'].get('corpus') == 'installed': r['parameters']['corpus'] = args.corpus
         result = ROOT/r['result']
         inputs = [p for p in args.inputs if Path(p).suffix not in ('.yaml', '.stamp')]
         inputs += [q for p in args.inputs if Path(p).suffix == '.stamp' for q in _behind(Path(p))]
+        try: check_parameters(ROOT/r['notebook'], r['parameters'])
+        except ValueError as e: raise SystemExit(f'{args.name}: {e}')
         state = run(ROOT/r['notebook'], result, r['parameters'], inputs, BUILD/'logs'/f'{args.name}.ipynb')
         if state == 'skipped': state = None if args.stamp else result.with_suffix('.skipped').read_text().strip()   # make says it once, at the end
     if state: print(f'{args.name}: {state} ({time.monotonic() - start:.0f} s)', flush=True)

@@ -208,6 +208,9 @@ def simulate(model,              # a fitted model with one target; a `MixtureReg
     kept, offset = (np.empty((0, len(values))), np.empty(0), np.empty(0, int)), 0
     for X in _bar(candidates(values, n, seed), -(-n // CHUNK), progress):
         kept, offset = _best(kept, X, scorer(X), k, offset), offset + len(X)
+    if k > 1 and np.ptp(kept[1]) == 0:
+        import warnings
+        warnings.warn(f'the {k} best candidates have one and the same prediction: the regression cannot tell them apart (LightGBM needs at least 40 runs, and more to be of use)', stacklevel=2)
     return _found(kept[0], kept[1], names, n, k, seed)
 
 # %% ../nbs/60_simulation.ipynb #218de02e
@@ -215,6 +218,8 @@ def _names(model, alpha):
     known = getattr(model, 'feature_names_in_', None)
     given = list(alpha.index) if isinstance(alpha, pd.Series) else None
     if known is not None and given is not None and list(known) != given:
+        strange = sorted(set(known) - set(given))
+        if strange: raise ValueError(f'alpha has no value for the domain {strange[0]!r}, which the model was fitted on: give the prior of the same text, such as corpus.prior')
         raise ValueError(f'alpha names the domains {given[:3]}..., the model {list(known)[:3]}...: use alpha[list(model.feature_names_in_)]')
     return list(known) if known is not None else given or [f'x{i}' for i in range(len(alpha))]
 

@@ -191,6 +191,7 @@ def load_swarm(source, # a name in `AUTHORS`, 'replication/<name>' (ours, in dat
     if str(source) in AUTHORS: return _load_authors(str(source))
     folder = ROOT/'data'/source if str(source).startswith('replication/') else Path(source)
     if not (folder/'swarm.json').is_file():
+        if (folder/'definition.json').is_file(): raise FileNotFoundError(f'{source}: a swarm under way, with no swarm.json yet: call train_swarm again to finish it, or regmix.proxies.gather(folder, corpus) for what is finished')
         ours = [f'replication/{p.parent.name}' for p in sorted((ROOT/'data'/'replication').glob('*/swarm.json'))]
         raise FileNotFoundError(f"{source}: neither a swarm's folder (no swarm.json in it) nor one of {', '.join([*AUTHORS, *ours])}")
     meta = json.loads((folder/'swarm.json').read_text())
