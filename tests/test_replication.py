@@ -29,7 +29,7 @@ def test_a_swarm_is_what_it_says(name):
     read, measured = pd.read_parquet(FOLDER/name/"realised.parquet"), losses.groupby("run").size()
     assert len(read) == meta["runs"] and set(measured.index) == set(read["run"]) - {b["run"] for b in meta["broken"]}
     assert (measured == meta["config"]["evals"] * len(swarm.targets)).all()
-    assert losses["loss"].between(0.3, math.log(meta["model"]["vocab_size"]) + 1).all()
+    assert losses["loss"].between(0.3, math.log(meta["model"]["vocab_size"]) + 4).all()  # a model that read one domain is surer than it should be on another
     last = losses["tokens"].max()
     assert last == meta["tokens"] >= meta["config"]["tokens"]
     curve = losses.groupby("tokens")["loss"].mean()
