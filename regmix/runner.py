@@ -147,9 +147,8 @@ def main(argv: list = None):
         result = ROOT/r['result']
         inputs = [p for p in args.inputs if Path(p).suffix not in ('.yaml', '.stamp')]
         inputs += [q for p in args.inputs if Path(p).suffix == '.stamp' for q in _behind(Path(p))]
-        try: check_parameters(ROOT/r['notebook'], r['parameters'])
-        except ValueError as e: raise SystemExit(f'{args.name}: {e}')
-        state = run(ROOT/r['notebook'], result, r['parameters'], inputs, BUILD/'logs'/f'{args.name}.ipynb')
+        try: state = run(ROOT/r['notebook'], result, r['parameters'], inputs, BUILD/'logs'/f'{args.name}.ipynb')
+        except ValueError as e: raise SystemExit(f'{args.name}: {e}')   # a parameter that the notebook does not have
         if state == 'skipped': state = None if args.stamp else result.with_suffix('.skipped').read_text().strip()   # make says it once, at the end
     if state: print(f'{args.name}: {state} ({time.monotonic() - start:.0f} s)', flush=True)
     if args.stamp: write_file(args.stamp, args.name + '\n')

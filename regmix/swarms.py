@@ -70,7 +70,7 @@ class Swarm:
 
     def __post_init__(self):
         with warnings.catch_warnings():
-            if len(set(self.meta.get('seeds', []))) > 1: warnings.simplefilter('ignore')   # equal mixtures with other seeds are meant
+            if len(set(self.meta.get('seeds', []))) > 1: warnings.filterwarnings('ignore', message='.*have the same mixture')   # equal mixtures with other seeds are meant
             mixtures = check_mixtures(self.mixtures, tolerance=0.005).rename_axis(index='run')
         object.__setattr__(self, 'mixtures', mixtures)
         object.__setattr__(self, 'losses', check_losses(self.losses, list(mixtures.index), f'swarm {self.name!r}'))
