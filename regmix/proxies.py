@@ -52,7 +52,7 @@ class TrainConfig:
         object.__setattr__(self, 'betas', tuple(self.betas))
         for name in ('tokens', 'context', 'batch', 'warmup', 'evals', 'eval_tokens', 'host_tokens', 'seed'):
             n, least = getattr(self, name), 0 if name in ('warmup', 'host_tokens', 'seed') else 1
-            if isinstance(n, float) and n == int(n): object.__setattr__(self, name, n := int(n))   # 5e5 is a number of tokens
+            if isinstance(n, float) and n.is_integer(): object.__setattr__(self, name, n := int(n))   # 5e5 is a number of tokens
             if not isinstance(n, int | np.integer) or n < least: raise ValueError(f'{name}={n!r}: give a whole number of at least {least}')
         for name, most in (('lr', 1), ('clip', math.inf), ('final_lr', 1), ('weight_decay', math.inf)):
             x = getattr(self, name)
@@ -388,7 +388,6 @@ def train_group(folder: str | Path,     # the swarm's folder
                 device: str = 'cpu',
                 threads: int = 1,       # of the CPU, for this worker
                 every: float = 120,     # seconds between checkpoints
-                after_step: Callable = lambda group: None,
                ) -> str:                # 'done', 'busy' (another worker has it) or 'failed'
     "Train one group of a swarm, from its checkpoint if there is one."
     folder = Path(folder)
@@ -404,7 +403,6 @@ def train_group(folder: str | Path,     # the swarm's folder
             begun = saved = told = time.monotonic()
             def keep(group):
                 nonlocal saved, told
-                after_step(group)
                 if time.monotonic() - told > 2:
                     write_file(stem.with_suffix('.step'), str(group.step))   # for the progress bar
                     told = time.monotonic()

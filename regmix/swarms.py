@@ -88,16 +88,16 @@ class Swarm:
         "List the domains that have a validation loss, in order of appearance."
         return list(self.losses['domain'].unique())
 
-# %% ../nbs/15_swarms.ipynb #223ade03
-def _unstack(losses, index):
-    wide = losses.pivot(index='run', columns='domain', values='loss')
-    return wide.reindex(index=[r for r in index if r in wide.index], columns=losses['domain'].unique()).rename_axis(index='run', columns=None)
-
 # %% ../nbs/15_swarms.ipynb #3b1d09ab
-def final_losses(self: Swarm) -> pd.DataFrame: # runs x domains, nats per token
-    "Return the wide table of losses at the last measured point of each run."
-    last = self.losses['tokens'] == self.losses.groupby('run')['tokens'].transform('max')
-    return _unstack(self.losses[last], self.mixtures.index)
+def final_losses(self: Swarm,
+                 tokens: int = None, # training tokens after which it was measured; default: the last point of each run
+                ) -> pd.DataFrame:   # runs x domains, nats per token
+    "Return the wide table of losses at the last measured point of each run, or at an earlier one."
+    points = self.losses['tokens'].unique()
+    if tokens is not None and tokens not in points: raise ValueError(f"swarm {self.name!r} was not measured at {tokens} tokens, but at {', '.join(map(str, sorted(points)))}")
+    at = self.losses.groupby('run')['tokens'].transform('max') if tokens is None else tokens
+    wide = self.losses[self.losses['tokens'] == at].pivot(index='run', columns='domain', values='loss')
+    return wide.reindex(index=[r for r in self.mixtures.index if r in wide.index], columns=[d for d in self.targets if d in wide]).rename_axis(index='run', columns=None)
 
 def xy(self: Swarm,
        target: str,        # domain whose validation loss is the label
@@ -106,10 +106,7 @@ def xy(self: Swarm,
     "Return the features and labels of the regression of section 3.2."
     if target not in self.targets:
         raise ValueError(f"swarm {self.name!r} has no loss on {target!r}; it has losses on {', '.join(self.targets)}")
-    points = self.losses['tokens'].unique()
-    if tokens is not None and tokens not in points: raise ValueError(f"swarm {self.name!r} was not measured at {tokens} tokens, but at {', '.join(map(str, sorted(points)))}")
-    wide = self.final_losses() if tokens is None else _unstack(self.losses[self.losses['tokens'] == tokens], self.mixtures.index)
-    y = wide[target].dropna()
+    y = self.final_losses(tokens)[target].dropna()
     return self.mixtures.loc[y.index], y
 
 def subset(self: Swarm,
