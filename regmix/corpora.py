@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EOS', 'FORMAT', 'SIDES', 'DOCS', 'train_tokenizer', 'load_tokenizer', 'origin_of', 'is_valid', 'corpus_digest',
-           'build_corpus', 'Corpus', 'load_corpus', 'open_corpus']
+           'build_corpus', 'Corpus', 'load_corpus', 'training_documents', 'filter_corpus', 'open_corpus']
 
 # %% ../nbs/25_corpora.ipynb #a1ce52be
 import difflib, hashlib, importlib.metadata, json, os, platform, re, shutil, warnings
@@ -347,7 +347,7 @@ class Corpus:
         have = path.stat().st_size if path.is_file() else None
         if have != n * dtype.itemsize:
             raise ValueError(f"{path}: " + ('is missing' if have is None else f'has {have:,} bytes, not {n * dtype.itemsize:,}') + ': build the corpus again')
-        return np.memmap(path, dtype, 'r')
+        return np.memmap(path, dtype, 'r') if n else np.empty(0, dtype)
 
     @property
     def prior(self) -> pd.Series: # (d,) shares that sum to 1
@@ -421,6 +421,43 @@ def _sha256(path: Path) -> str:
 def load_corpus(folder: str | Path, # holds corpus.json
                ) -> Corpus:
     "Open a corpus."
+    return Corpus(folder)
+
+# %% ../nbs/25_corpora.ipynb #2acb2c66
+def training_documents(corpus: Corpus,
+                       domain: str,
+                      ) -> pd.DataFrame: # start, length (tokens, the end of the text included)
+    "List the training documents of a domain, in the order of its tokens."
+    ends = np.flatnonzero(corpus.tokens(domain) == corpus.eos) + 1
+    starts = np.concatenate([[0], ends[:-1]])
+    return pd.DataFrame({'start': starts, 'length': ends - starts})
+
+def filter_corpus(corpus: Corpus,
+                  folder: str | Path,       # where to
+                  keep: Mapping,            # domain -> (documents,) bool, in the order of `training_documents`
+                  name: str | None = None,  # by default the folder's name
+                  overwrite: bool = False,  # replace a corpus that is there?
+                 ) -> Corpus:
+    "Write a corpus of some of the training documents; validation text and tokenizer stay."
+    folder, domains, sizes = Path(folder), {}, corpus.token_bytes()
+    lacks = [d for d in corpus.domains if d not in keep]
+    if lacks: raise ValueError(f'keep says nothing of the domain {lacks[0]!r}: give one truth value a document, for every domain')
+    if not any(np.any(keep[d]) for d in corpus.domains): raise ValueError('no document is kept')
+    new = _destination(folder, overwrite)
+    try:
+        shutil.copy(corpus.folder/'tokenizer.json', new)
+        for d in corpus.domains:
+            docs, mine = training_documents(corpus, d), np.asarray(keep[d], bool)
+            if mine.shape != (len(docs),): raise ValueError(f'keep[{d!r}] has shape {mine.shape}, and the domain {len(docs)} training documents')
+            tokens = np.asarray(corpus.tokens(d))[:docs.length.sum()][np.repeat(mine, docs.length)]
+            (new/'train'/f'{d}.bin').write_bytes(tokens.tobytes())
+            for end in ('bin', 'docs.parquet'): shutil.copy(corpus.folder/'valid'/f'{d}.{end}', new/'valid')
+            domains[d] = corpus.facts(d) | {'train_tokens': len(tokens), 'train_bytes': int(sizes[tokens].sum()), 'train_documents': int(mine.sum()), 'train_sha256': _sha256(new/'train'/f'{d}.bin')}
+        manifest = corpus.manifest | {'name': name or folder.name, 'source': {'kind': 'documents of another corpus', 'corpus': corpus.name, 'digest': corpus.digest, 'source': corpus.manifest['source']}, 'domains': domains}
+        manifest['digest'] = corpus_digest(manifest)
+        (new/'corpus.json').write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + '\n')
+        _move_in(new, folder, overwrite)
+    finally: shutil.rmtree(new, ignore_errors=True)
     return Corpus(folder)
 
 # %% ../nbs/25_corpora.ipynb #27c23ce7

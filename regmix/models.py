@@ -246,23 +246,25 @@ def _walk(h, head, targets, losses, softmax, chunk_bytes):
 class _CrossEntropy(torch.autograd.Function):
     "Compute losses together with their gradients, while a chunk's probabilities are at hand."
     @staticmethod
-    def forward(ctx, h, head, targets, softmax, chunk_bytes):
+    def forward(ctx, h, head, targets, share, softmax, chunk_bytes):
         w, losses = head.to(h.dtype), torch.empty(h.shape[:2], dtype=torch.promote_types(h.dtype, torch.float32), device=h.device)
         dh, dw = torch.empty_like(h), torch.zeros_like(head)
         for k, rows, t, p in _walk(h, w, targets, losses, softmax, chunk_bytes):
             p.scatter_add_(-1, t, p.new_full((), -1).expand(t.shape))
+            if share is not None: p.mul_(share[k, rows, None])
             torch.bmm(p, w[k], out=dh[k, rows])
             if p.dtype == dw.dtype: dw[k].baddbmm_(p.mT, h[k, rows])
             else: dw[k] += torch.bmm(p.mT, h[k, rows])
         ctx.save_for_backward(dh, dw)
-        return losses.mean(-1)
+        ctx.n = 1 if share is not None else h.shape[1]
+        return losses.mean(-1) if share is None else (losses * share).sum(-1)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, upstream):
         dh, dw = ctx.saved_tensors
-        scale = (upstream / dh.shape[1])[:, None, None]
-        return dh.mul_(scale), dw.mul_(scale), None, None, None
+        scale = (upstream / ctx.n)[:, None, None]
+        return dh.mul_(scale), dw.mul_(scale), None, None, None, None
 
 def _check_targets(h, head, targets):
     if h.ndim != 3 or head.ndim != 3 or h.shape[::2] != head.shape[::2]: raise ValueError(f'activations {tuple(h.shape)} and head {tuple(head.shape)}; they are (K, N, D) and (K, V, D)')
@@ -291,10 +293,14 @@ def cross_entropy(
     targets: torch.Tensor,    # (K, N) int64, or (N,): the same for all
     softmax=softmax_rows,     # on a GPU, torch.compile(softmax_rows) is faster
     chunk_bytes: int = None,  # memory for a chunk's logits; by default as in CHUNK_BYTES
+    share: torch.Tensor = None, # (K, N) weight of each token; default: 1/N, the mean
 ) -> torch.Tensor:            # (K,) nats per token
     "Average the loss of each model, with gradients for `h` and `head`, without ever holding all logits."
-    if not (torch.is_grad_enabled() and (h.requires_grad or head.requires_grad)): return token_losses(h, head, targets, softmax, chunk_bytes).mean(-1)
-    return _CrossEntropy.apply(h, head, _check_targets(h, head, targets), softmax, chunk_bytes)
+    if share is not None and share.shape != h.shape[:2]: raise ValueError(f'share {tuple(share.shape)} for activations {tuple(h.shape)}; give (K, N)')
+    if not (torch.is_grad_enabled() and (h.requires_grad or head.requires_grad)):
+        losses = token_losses(h, head, targets, softmax, chunk_bytes)
+        return losses.mean(-1) if share is None else (losses * share).sum(-1)
+    return _CrossEntropy.apply(h, head, _check_targets(h, head, targets), share, softmax, chunk_bytes)
 
 # %% ../nbs/30_models.ipynb #e3b99eb2
 _NAMES = {'embed': 'model.embed_tokens', 'head': 'lm_head', 'norm': 'model.norm'}

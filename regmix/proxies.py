@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'TrainConfig', 'learning_rate', 'draw_domains', 'plan', 'Batches', 'Validation', 'clip_gradients', 'Group',
-           'broken', 'save_checkpoint', 'load_checkpoint', 'pick_device', 'pick_precision', 'group_size', 'define',
-           'train_group', 'gather', 'train_swarm', 'retrain', 'bits_per_byte']
+           'broken', 'save_checkpoint', 'load_checkpoint', 'save_weights', 'load_weights', 'pick_device',
+           'pick_precision', 'group_size', 'define', 'train_group', 'gather', 'train_swarm', 'retrain', 'bits_per_byte']
 
 # %% ../nbs/40_proxies.ipynb #102845ed
 import dataclasses, fcntl, hashlib, json, math, os, platform, shutil, subprocess, threading, time, traceback
@@ -126,7 +126,7 @@ class Batches:
                  seeds: Sequence[int],   # (K,) one a run
                  config: TrainConfig):
         self.context, self.batch = config.context, config.batch
-        self.streams = [corpus.tokens(d) for d in mixtures.columns]
+        self.domains, self.streams = list(mixtures.columns), [corpus.tokens(d) for d in mixtures.columns]
         self.chunks = {d: (len(s) - 1) // config.context for d, s in zip(mixtures.columns, self.streams)}
         plans = [plan(w, self.chunks, config.steps * config.batch, s, run, config.draw) for s, (run, w) in zip(seeds, mixtures.iterrows())]
         self.domain, self.chunk = (np.stack(x).reshape(len(plans), config.steps, config.batch) for x in zip(*plans))
@@ -221,7 +221,7 @@ class Group:
         self.weights = {k: w.to(self.device).requires_grad_() for k, w in init_weights(self.model, seeds).items()}
         self.optimiser = torch.optim.AdamW(self.weights.values(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True)
         self.hidden, self.softmax = map(torch.compile if self.device.type == 'cuda' else lambda f: f, (hidden, softmax_rows))
-        self.step, self.losses = 0, {}                                   # step: (K, d) nats per token
+        self.step, self.losses, self.memory = 0, {}, {}                  # losses: step -> (K, d) nats per token; memory: what a method must know to go on
         self.train_losses = torch.zeros(len(seeds), config.steps, device=self.device)
 
     def advance(self, batch: torch.Tensor): # (K, batch, context + 1) tokens
@@ -229,7 +229,7 @@ class Group:
         for p in self.optimiser.param_groups: p['lr'] = learning_rate(self.config, self.step)
         batch = batch.to(self.device, non_blocking=True)
         h = self.hidden(self.weights, self.model, batch[..., :-1], self.dtype)
-        loss = cross_entropy(h, self.weights['head'], batch[..., 1:].flatten(1), self.softmax)
+        loss = self.loss(h, batch)
         self.optimiser.zero_grad()
         loss.sum().backward()
         clip_gradients(list(self.weights.values()), self.config.clip)
@@ -238,19 +238,33 @@ class Group:
         self.step += 1
         if self.step in self.config.eval_steps: self.losses[self.step] = self.measure(self.validation)
 
+    def loss(self,
+             h: torch.Tensor,     # (K, batch * context, D) after the last norm
+             batch: torch.Tensor, # (K, batch, context + 1) tokens
+            ) -> torch.Tensor:    # (K,) nats per token, with a gradient
+        "Say what is minimised; the methods of the chapter on baselines weigh tokens, or look at their losses first."
+        return cross_entropy(h, self.weights['head'], batch[..., 1:].flatten(1), self.softmax)
+
     def measure(self, validation: Validation) -> np.ndarray: # (K, d) nats per token
         "Measure the models as they are now."
         return validation(self.weights, self.model, self.dtype, hidden=self.hidden, softmax=self.softmax)
 
     def train(self, after_step: Callable = lambda group: None) -> 'Group':
-        "Train to the end; the next batch is read while this one is computed."
-        with ThreadPoolExecutor(1) as ahead:
-            batch = ahead.submit(self.batches, self.step)
+        "Train to the end; the next batch is read while this one is computed, unless it depends on it."
+        with ThreadPoolExecutor(1) as pool:
+            def read(step): return pool.submit(self.batches, min(step, self.config.steps - 1))
+            batch = read(self.step)
             while self.step < self.config.steps:
-                now, batch = batch.result(), ahead.submit(self.batches, min(self.step + 1, self.config.steps - 1))
+                now, batch = batch.result(), read(self.step + 1) if self.ahead else None
                 self.advance(now)
+                batch = batch or read(self.step)
                 after_step(self)
         return self
+
+    ahead = True   # may a batch be read before the step that precedes it is done?
+
+    def path(self) -> np.ndarray | None: # (K, steps, d) weights, or None where the mixture stays as it is
+        "Return how the mixture moved in training."
 
 # %% ../nbs/40_proxies.ipynb #ed8a59a2
 def broken(group: Group, # trained to its end, or on its way
@@ -271,7 +285,7 @@ def save_checkpoint(group: Group,     # on its way
     "Write what is needed to go on, all or nothing."
     path = Path(path)
     new = path.with_name(f'.{path.name}.{os.getpid()}')
-    state = dict(runs=group.runs, step=group.step, weights=group.weights, optimiser=group.optimiser.state_dict(),
+    state = dict(runs=group.runs, step=group.step, weights=group.weights, optimiser=group.optimiser.state_dict(), memory=group.memory,
                  losses={s: torch.from_numpy(l) for s, l in group.losses.items()}, train_losses=group.train_losses)
     torch.save(state, new)
     os.replace(new, path)
@@ -285,10 +299,33 @@ def load_checkpoint(group: Group,     # a new one, of the same runs
     if state['runs'] != group.runs: raise ValueError(f"{path}: holds the runs {state['runs'][:3]}, not {group.runs[:3]}; it belongs to another swarm")
     with torch.no_grad():
         for k, w in group.weights.items(): w.copy_(state['weights'][k])
+        for k, x in group.memory.items(): x.copy_(state['memory'][k])
     group.optimiser.load_state_dict(state['optimiser'])
     group.step, group.losses = state['step'], {s: l.cpu().numpy() for s, l in state['losses'].items()}
     group.train_losses = state['train_losses']
     return group
+
+# %% ../nbs/40_proxies.ipynb #b2049000
+def save_weights(group: Group,      # trained
+                 folder: str | Path, # where to: <run>.pt for each run
+                ):
+    "Write the weights of each model of a group to a file of its own."
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for k, run in enumerate(group.runs):
+        new = folder/f'.{run}.pt.{os.getpid()}'
+        torch.save(dict(model=dataclasses.asdict(group.model), weights={n: w.detach()[k:k + 1].cpu().clone() for n, w in group.weights.items()}), new)
+        os.replace(new, folder/f'{run}.pt')
+
+def load_weights(folder: str | Path,   # of a swarm trained with keep=True
+                 runs: Sequence[str],  # names of K runs
+                ) -> tuple[dict, ModelConfig]: # name -> (K, ...) tensors; the shape of the models
+    "Load the weights of some runs of a swarm, as one batched model."
+    paths = [Path(folder)/'weights'/f'{r}.pt' for r in runs]
+    gone = [p for p in paths if not p.is_file()]
+    if gone: raise FileNotFoundError(f'{gone[0]}: there are no weights ({len(gone)} of {len(paths)} runs): train the swarm with keep=True')
+    found = [torch.load(p, map_location='cpu', weights_only=True) for p in paths]
+    return {n: torch.cat([f['weights'][n] for f in found]) for n in found[0]['weights']}, ModelConfig(**found[0]['model'])
 
 # %% ../nbs/40_proxies.ipynb #ce27acba
 def pick_device(device: str = None) -> str:
@@ -326,11 +363,12 @@ def define(mixtures: pd.DataFrame, # (n, d) weights, index the runs' names
            seeds: Sequence[int],   # (n,) one a run
            group: int,             # models trained as one
            precision: str,         # 'float32' or 'bfloat16'
+           method: Callable = None, # as in `train_swarm`
           ) -> dict:               # plain values, for JSON
     "Say what a swarm is: equal definitions, equal losses (on one kind of machine)."
     return dict(format=FORMAT, config=json.loads(json.dumps(dataclasses.asdict(config))), corpus=corpus.digest,
                 mixtures=_hash(list(mixtures.columns), list(mixtures.index), mixtures.to_numpy().tolist()),
-                seeds=[int(s) for s in seeds], group=int(group), precision=precision)
+                seeds=[int(s) for s in seeds], group=int(group), precision=precision) | ({'method': repr(method)} if method else {})
 
 def _differ(folder, definition):
     "Name what differs from the definition that the folder was begun with; nothing if it was not begun."
@@ -339,7 +377,7 @@ def _differ(folder, definition):
     flat = lambda d: {**{f'config.{k}': v for k, v in d['config'].items()}, **{k: v for k, v in d.items() if k != 'config'}}
     theirs, ours = flat(json.loads(path.read_text())), flat(definition)
     short = lambda v: v if len(str(v)) < 40 else f'{str(v)[:30]}...'
-    return [f'{k} ({short(theirs.get(k))} there, {short(ours[k])} here)' for k in ours if theirs.get(k) != ours[k]]
+    return [f'{k} ({short(theirs.get(k))} there, {short(ours.get(k))} here)' for k in ours | theirs if theirs.get(k) != ours.get(k)]
 
 def _open(folder, definition, mixtures):
     "Begin a swarm's folder, or check that it is this swarm's."
@@ -363,14 +401,18 @@ def _lock(path):
         except OSError as e: raise OSError(f'{path}: this file system has no file locks ({e}), so that workers cannot share it: put the swarm on another path') from e
         else: yield True
 
-def _finish(group, stem, seconds):
-    "Write the losses of a finished group; its description comes last."
+def _finish(group, stem, seconds, keep):
+    "Write the losses of a finished group, and its weights if they are kept; its description comes last."
     bad, per_step = broken(group), group.config.batch * group.config.context
     rows = [(run, step * per_step, d, losses[k, j]) for k, run in enumerate(group.runs) if run not in {b['run'] for b in bad}
             for step, losses in sorted(group.losses.items()) for j, d in enumerate(group.validation.domains)]
     if group.hosts:
         by_host = pd.DataFrame(group.measure(group.hosts), index=pd.Index(group.runs, name='run'), columns=group.hosts.domains)
         write_file(stem.with_suffix('.hosts.parquet'), by_host.drop(index=[b['run'] for b in bad]).reset_index().to_parquet(index=False))
+    if (moved := group.path()) is not None:
+        at, names = pd.MultiIndex.from_product([group.runs, per_step * np.arange(1, moved.shape[1] + 1)], names=['run', 'tokens']), list(group.batches.domains)
+        write_file(stem.with_suffix('.paths.parquet'), pd.DataFrame(moved.reshape(-1, len(names)), at, names).reset_index().to_parquet(index=False))
+    if keep: save_weights(group, stem.parent.parent/'weights')
     write_file(stem.with_suffix('.parquet'), pd.DataFrame(rows, columns=LOSS_COLUMNS).to_parquet(index=False))
     done = dict(runs=group.runs, broken=bad, seconds=round(seconds, 1), device=_device_name(group.device), threads=torch.get_num_threads(),
                 realised=group.batches.realised().round(6).tolist(), bytes_per_token=group.validation.bytes_per_token, measured=np.bincount(group.validation.of).tolist())
@@ -388,6 +430,8 @@ def train_group(folder: str | Path,     # the swarm's folder
                 device: str = 'cpu',
                 threads: int = 1,       # of the CPU, for this worker
                 every: float = 120,     # seconds between checkpoints
+                method: Callable = None, # as in `train_swarm`
+                keep: bool = False,     # the final weights
                ) -> str:                # 'done', 'busy' (another worker has it) or 'failed'
     "Train one group of a swarm, from its checkpoint if there is one."
     folder = Path(folder)
@@ -399,7 +443,7 @@ def train_group(folder: str | Path,     # the swarm's folder
         before = torch.get_num_threads()
         try:
             if device == 'cpu': torch.set_num_threads(threads)
-            group, spent = _load_group(folder, load_corpus(corpus), number, device), _spent(stem)
+            group, spent = _load_group(folder, load_corpus(corpus), number, device, method), _spent(stem)
             begun = saved = told = time.monotonic()
             def keep(group):
                 nonlocal saved, told
@@ -412,7 +456,7 @@ def train_group(folder: str | Path,     # the swarm's folder
                 write_file(stem.with_suffix('.spent'), str(spent + saved - begun))
             if stem.with_suffix('.ckpt').is_file(): load_checkpoint(group, stem.with_suffix('.ckpt'))
             group.train(keep)
-            _finish(group, stem, spent + time.monotonic() - begun)
+            _finish(group, stem, spent + time.monotonic() - begun, keep)
             return _clear(stem)
         except Exception:
             write_file(stem.with_suffix('.error'), traceback.format_exc())
@@ -427,13 +471,13 @@ def _spent(stem): # seconds of earlier workers on this group, up to its checkpoi
     path = stem.with_suffix('.spent')
     return float(path.read_text()) if path.is_file() else 0.0
 
-def _load_group(folder, corpus, number, device):
+def _load_group(folder, corpus, number, device, method=None):
     definition = json.loads((folder/'definition.json').read_text())
     if corpus.digest != definition['corpus']:
         raise ValueError(f'{corpus.folder}: the tokens are not those that the swarm in {folder} was begun with; rebuild the corpus as it was, or train in another folder')
     rows = slice(number * definition['group'], (number + 1) * definition['group'])
     mixtures = pd.read_parquet(folder/'mixtures.parquet').set_index('run').iloc[rows]
-    return Group(corpus, mixtures, TrainConfig(**definition['config']), definition['seeds'][rows], device, getattr(torch, definition['precision']))
+    return (method or Group)(corpus, mixtures, TrainConfig(**definition['config']), definition['seeds'][rows], device, getattr(torch, definition['precision']))
 
 # %% ../nbs/40_proxies.ipynb #ebb210cc
 def gather(folder: str | Path,  # the swarm's folder
@@ -453,6 +497,8 @@ def gather(folder: str | Path,  # the swarm's folder
     realised = pd.DataFrame([x for d in done for x in d['realised']], index=pd.Index(runs, name='run'), columns=mixtures.columns)
     write_file(folder/'losses.parquet', losses.to_parquet(index=False))
     if config.host_tokens: write_file(folder/'hosts.parquet', pd.concat([pd.read_parquet(p.with_suffix('.hosts.parquet')) for p in finished], ignore_index=True).to_parquet(index=False))
+    if any(moved := [p for p in (f.with_suffix('.paths.parquet') for f in finished) if p.is_file()]):
+        write_file(folder/'paths.parquet', pd.concat(map(pd.read_parquet, moved), ignore_index=True).to_parquet(index=False))
     write_file(folder/'realised.parquet', realised.reset_index().to_parquet(index=False))
     epochs = realised.max() * config.steps * config.batch * config.context / pd.Series({d: len(corpus.tokens(d)) for d in mixtures.columns})
     model = model_config(config.model, corpus.vocab_size)
@@ -460,7 +506,7 @@ def gather(folder: str | Path,  # the swarm's folder
                 parameters={k: int(v) for k, v in count_parameters(model).items()}, tokens=config.steps * config.batch * config.context,
                 model=dataclasses.asdict(model), **definition, corpus_name=corpus.manifest['name'], text=_text(corpus), bytes_per_token={d: round(b, 4) for d, b in done[0]['bytes_per_token'].items()},
                 measured_tokens={d: n * config.context for d, n in zip(corpus.domains, done[0]['measured'])},
-                prior=corpus.prior.round(8).to_dict(), largest_epochs=epochs.round(2).to_dict(), largest_gap=round(float((realised - mixtures.loc[runs]).abs().max(axis=None)), 5),
+                prior=corpus.prior.round(8).to_dict(), largest_epochs=epochs.fillna(0).round(2).to_dict(), largest_gap=round(float((realised - mixtures.loc[runs]).abs().max(axis=None)), 5),
                 devices=sorted({d['device'] for d in done}), seconds=round(sum(d['seconds'] for d in done), 1), versions=_versions())
     write_file(folder/'swarm.json', json.dumps(meta, indent=1) + '\n')
     return load_swarm(folder)
@@ -488,22 +534,24 @@ def train_swarm(mixtures: pd.DataFrame,      # (n, d) weights, one row a run, co
                 every: float = 120,          # seconds between checkpoints
                 overwrite: bool = False,     # throw away a swarm in this folder that was begun with something else
                 progress: bool = True,       # a bar: tokens, models, time left
+                method: Callable = None,     # what makes a group of models, where the mixture moves in training (chapter on baselines); default: `Group`
+                keep: bool = False,          # keep the final weights, in `weights/<run>.pt` (`load_weights`)
                ) -> Swarm:
     "Train one model a mixture (section 3.1), resuming what is there; finished groups are kept."
     corpus = corpus if isinstance(corpus, Corpus) else load_corpus(corpus)
     folder, device = Path(folder).resolve(), pick_device(device)
-    mixtures = _for_corpus(mixtures, corpus, config)
+    mixtures = _for_corpus(mixtures, corpus, config, () if seeds is None else seeds)
     seeds = [config.seed] * len(mixtures) if seeds is None else list(pd.Series(seeds).loc[mixtures.index] if isinstance(seeds, pd.Series) else seeds)
     if len(seeds) != len(mixtures): raise ValueError(f'{len(seeds)} seeds for {len(mixtures)} runs: give one a run')
     model = model_config(config.model, corpus.vocab_size)
     if precision not in (None, 'float32', 'bfloat16'): raise ValueError(f"precision={precision!r}: choose 'float32' or 'bfloat16'")
     if config.host_tokens: _by_host(corpus, config)   # an error now, not in every group
-    definition = define(mixtures, corpus, config, seeds, group or group_size(model, config, device), precision or pick_precision(device))
+    definition = define(mixtures, corpus, config, seeds, group or group_size(model, config, device), precision or pick_precision(device), method)
     if overwrite and _differ(folder, definition): shutil.rmtree(folder)
     corpus.verify()   # the tokens are those that the digest stands for
     _open(folder, definition, mixtures)
     for old in (folder/'groups').glob('*.error'): old.unlink(missing_ok=True)
-    try: _train_all(folder, corpus, device, n_jobs, every, progress)
+    try: _train_all(folder, corpus, device, n_jobs, every, progress, method, keep)
     except KeyboardInterrupt: raise KeyboardInterrupt(f'{folder}: stopped; what is finished is kept, and the same call goes on from there') from None
     failed, swarm = sorted((folder/'groups').glob('*.error')), None
     if not failed or any((folder/'groups').glob('*.json')): swarm = gather(folder, corpus)
@@ -512,8 +560,8 @@ def train_swarm(mixtures: pd.DataFrame,      # (n, d) weights, one row a run, co
                            f'The other runs are saved ({swarm.meta["runs"] if swarm else 0} of {len(mixtures)}); call again to train what is missing')
     return swarm
 
-def _for_corpus(mixtures, corpus, config):
-    mixtures = check_mixtures(mixtures)
+def _for_corpus(mixtures, corpus, config, seeds):
+    mixtures = check_mixtures(mixtures, seeds=seeds)
     strange = [d for d in mixtures.columns if d not in corpus.domains]
     if strange: raise ValueError(f'the mixtures give weight to {strange[0]!r}, which the corpus {corpus.manifest["name"]!r} does not have; it has {", ".join(corpus.domains)}')
     for d in mixtures.columns:
@@ -522,7 +570,7 @@ def _for_corpus(mixtures, corpus, config):
     return mixtures
 
 # %% ../nbs/40_proxies.ipynb #45c85570
-def _train_all(folder, corpus, device, n_jobs, every, progress):
+def _train_all(folder, corpus, device, n_jobs, every, progress, method, keep):
     "Train what is not finished, until everything is finished or has failed."
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -541,7 +589,7 @@ def _train_all(folder, corpus, device, n_jobs, every, progress):
     with tqdm(total=runs * each, initial=trained(), unit='tok', unit_scale=True, desc=folder.name, disable=not progress) as bar, _every(2, lambda: show(bar)):
         deaths = 0
         while todo := [i for i in numbers if is_open(i)]:
-            jobs = (delayed(_numbered)(folder, corpus.folder.resolve(), i, device, every) for i in todo)
+            jobs = (delayed(_numbered)(i, folder, corpus.folder.resolve(), i, device, 1, every, method, keep) for i in todo)
             states = set()
             try:
                 for i, state in Parallel(n_jobs=n_jobs, return_as='generator_unordered')(jobs):
@@ -552,7 +600,7 @@ def _train_all(folder, corpus, device, n_jobs, every, progress):
                 if deaths == 3: raise RuntimeError(f'{folder}: workers are being killed, perhaps for want of memory: lower n_jobs or group. Finished groups are kept') from e
             if states == {'busy'}: time.sleep(5)    # other workers have them: wait, and take over what they drop
 
-def _numbered(folder, corpus, number, device, every): return number, train_group(folder, corpus, number, device, 1, every)
+def _numbered(i, *args): return i, train_group(*args)
 
 def _step(path): # how far a group is, as its worker last told
     try: return int(path.read_text())

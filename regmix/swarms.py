@@ -7,7 +7,7 @@ __all__ = ['LOSS_COLUMNS', 'AUTHORS', 'long_losses', 'check_losses', 'Swarm', 'f
            'load_swarm', 'list_swarms', 'setting']
 
 # %% ../nbs/15_swarms.ipynb #781f0384
-import json, os, shutil, tempfile, warnings
+import json, os, shutil, tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,9 +69,7 @@ class Swarm:
     hosts: pd.DataFrame | None = None  # where text by host was measured: final losses, one row a run, one column 'domain/host'
 
     def __post_init__(self):
-        with warnings.catch_warnings():
-            if len(set(self.meta.get('seeds', []))) > 1: warnings.filterwarnings('ignore', message='.*have the same mixture')   # equal mixtures with other seeds are meant
-            mixtures = check_mixtures(self.mixtures, tolerance=0.005).rename_axis(index='run')
+        mixtures = check_mixtures(self.mixtures, tolerance=0.005, seeds=self.meta.get('seeds', ())).rename_axis(index='run')
         object.__setattr__(self, 'mixtures', mixtures)
         object.__setattr__(self, 'losses', check_losses(self.losses, list(mixtures.index), f'swarm {self.name!r}'))
 
