@@ -429,7 +429,7 @@ def training_documents(corpus: Corpus,
                       ) -> pd.DataFrame: # start, length (tokens, the end of the text included)
     "List the training documents of a domain, in the order of its tokens."
     ends = np.flatnonzero(corpus.tokens(domain) == corpus.eos) + 1
-    starts = np.concatenate([[0], ends[:-1]])
+    starts = np.concatenate([[0], ends])[:-1]
     return pd.DataFrame({'start': starts, 'length': ends - starts})
 
 def filter_corpus(corpus: Corpus,
