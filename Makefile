@@ -23,12 +23,13 @@ SWARMS := smoke smoke_unseen
 FITS := smoke_ridge  ridge_512 lightgbm_512 lightgbm_early_stopped ridge_no_web lightgbm_no_web ridge_all \
         lightgbm_stackexchange lightgbm_256_1m lightgbm_256_60m
 OUR_FITS := ours_ridge ours_lightgbm ours_ridge_no_web ours_lightgbm_no_web ours_ridge_all ours_lightgbm_all ours_ridge_code \
+        ours_ridge_hundred ours_lightgbm_hundred \
         ours_lightgbm_stackexchange ours_ridge_64_330k ours_ridge_64_1m
 SIMULATIONS := smoke_search paper_text release_notebook top_512_1m top_256_1m top_256_60m
 OUR_SIMULATIONS := ours_text ours_top_256_1m ours_top_64_1m ours_top_64_330k
 EXHIBITS := table_01 table_02 table_03 table_04 table_06 table_07 table_08 table_09 table_10 table_11 appendix_g \
             figure_01 figure_02 figure_03 figure_04 figure_05 figure_07 figure_08 figure_09 figure_14 figure_15
-OUR_EXHIBITS := table_01_ours table_02_ours table_06_ours table_07_ours appendix_g_ours figure_02_ours figure_03_ours figure_04_ours \
+OUR_EXHIBITS := table_01_ours table_02_ours table_05_ours table_06_ours table_07_ours appendix_g_ours figure_02_ours figure_03_ours figure_04_ours \
             figure_05_ours figure_06_ours figure_07_ours figure_08_ours figure_09_ours figure_10_ours figure_14_ours figure_15_ours
 
 stamps = $(addprefix build/stamps/,$(addsuffix .stamp,$(1)))
@@ -145,6 +146,7 @@ $(call stamps,$(OUR_EXHIBITS)): build/stamps/%.stamp: nbs/exhibits/%.ipynb $(PAR
 $(call stamps,table_02_ours): $(call stamps,ours_ridge_all ours_lightgbm_all)
 $(call stamps,table_02_ours figure_02_ours figure_04_ours figure_09_ours): $(call stamps,ours_ridge ours_lightgbm)
 $(call stamps,figure_03_ours): $(call stamps,ours_lightgbm_stackexchange)
+$(call stamps,table_05_ours): $(call stamps,ours_ridge_hundred ours_lightgbm_hundred)
 $(call stamps,table_06_ours figure_06_ours): $(call stamps,ours_ridge_no_web ours_lightgbm_no_web)
 $(call stamps,figure_06_ours): $(call stamps,ours_ridge_all ours_lightgbm_all)
 $(call stamps,table_07_ours): $(call stamps,ours_text ours_top_256_1m ours_ridge ours_lightgbm)
