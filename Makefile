@@ -34,7 +34,7 @@ OUR_EXHIBITS := table_01_ours table_02_ours table_05_ours table_06_ours table_07
 
 stamps = $(addprefix build/stamps/,$(addsuffix .stamp,$(1)))
 
-.PHONY: help reproduce replicate test data bench book lab prep install clean
+.PHONY: help reproduce replicate test data evaluate bench book lab prep install clean
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
@@ -57,6 +57,11 @@ replicate: $(READY) ## train the swarms of nbs/params/replicate-$(TIER).yaml in 
 
 data: $(READY) ## fetch the authors' logs into data/authors, each checked against its SHA-256
 	$(PY) -m regmix.paper
+
+# MODEL: a folder of transformers or a name on the hub; TASKS: paper, a folder of make_tasks, or names of lm-eval; SHOTS="0 1 2 3 4 5"; DATA: local copies
+evaluate: $(READY) ## run downstream tasks on a model (MODEL=..., TASKS=paper, SHOTS=0, LIMIT=, DATA=, OUT=results.csv)
+	@test -n "$(MODEL)" || { echo "evaluate: say which model: make evaluate MODEL=folder-or-name [TASKS=paper]" >&2; exit 2; }
+	@$(PY) -m regmix.evaluation $(MODEL) --tasks $(or $(TASKS),paper) $(if $(SHOTS),--shots $(SHOTS)) $(if $(LIMIT),--limit $(LIMIT)) $(if $(DATA),--data $(DATA)) $(if $(OUT),--out $(OUT))
 
 bench: $(READY) ## each claim of speed beside its rival, in one run
 	$(PY) bench/sampling.py
@@ -84,7 +89,7 @@ clean: ## remove what can be rebuilt (not .venv, not data/authors)
 
 .venv/.ready: pyproject.toml constraints.txt
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[book,test]'
+	.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[book,eval,test]'
 	touch $@
 
 # --- the authors' logs: if they can be had. They count as input once they are there. ---

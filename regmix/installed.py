@@ -6,9 +6,12 @@
 __all__ = ['KINDS', 'LANGUAGES', 'read_installed']
 
 # %% ../nbs/22_installed.ipynb #f05a7c1d
-import functools, importlib.metadata, inspect, os, platform, re, sysconfig
+import functools, importlib.metadata as metadata, inspect, os, platform, re, sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from .text import Document, Reader, hash_text
 
@@ -109,13 +112,25 @@ LANGUAGES = {
 }
 
 # %% ../nbs/22_installed.ipynb #bb9f61ff
-def _packages() -> Iterator[importlib.metadata.Distribution]:
-    "Yield the installed packages, sorted by name, each once; not regmix, not pip, nothing installed in place."
+@functools.cache
+def _required() -> set[str]:
+    "Name the packages that the book and its tests need, and what these need in turn; empty where the project itself is not installed."
+    seen, todo = set(), [('regmix', 'book'), ('regmix', 'test')]
+    while todo:
+        if (key := todo.pop()) in seen: continue
+        seen.add(key)
+        try: needs = [Requirement(r) for r in metadata.requires(key[0]) or []]
+        except metadata.PackageNotFoundError: continue
+        todo += [(canonicalize_name(r.name), extra) for r in needs if r.marker is None or r.marker.evaluate({'extra': key[1]}) for extra in ('', *r.extras)]
+    return {name for name, _ in seen} if len(seen) > 2 else set()
+
+def _packages() -> Iterator[metadata.Distribution]:
+    "Yield the installed packages that the book needs, sorted by name, each once; not regmix, not pip, nothing installed in place."
     found = {}
-    for d in importlib.metadata.distributions():
-        name = (d.metadata['Name'] or '').lower().replace('_', '-')
+    for d in metadata.distributions():
+        name = canonicalize_name(d.metadata['Name'] or '')
         here = Path(str(d.locate_file(''))).name in ('site-packages', 'dist-packages')
-        if here and name not in ('', 'regmix', 'pip') and '"editable": true' not in (d.read_text('direct_url.json') or ''): found.setdefault(name, d)
+        if here and name not in ('', 'regmix', 'pip') and (name in _required() or not _required()) and '"editable": true' not in (d.read_text('direct_url.json') or ''): found.setdefault(name, d)
     return (found[n] for n in sorted(found))
 
 @functools.cache
