@@ -189,7 +189,7 @@ def doremi(corpus: Corpus,
     "Find a mixture by DoReMi (arXiv 2305.10429), resuming what is there; the paths of the weights are in `proxy/paths.parquet`."
     folder, names = Path(folder), [f'seed-{s}' for s in seeds]
     def same(w): return pd.DataFrame([w] * len(names), names).rename_axis('run')
-    if 'group' not in options: options['group'] = len(names)
+    options = {'group': len(names)} | options
     reference = train_swarm(same(corpus.prior if mixture is None else mixture), corpus, folder/'reference', config, seeds, keep=True, **options)
     proxy = train_swarm(same(pd.Series(1 / len(corpus.domains), corpus.domains)), corpus, folder/'proxy', config, seeds,
                         method=DoReMi(str(folder/'reference'), step_size, smoothing), **options)

@@ -255,6 +255,12 @@ def _move_in(new: Path, folder: Path, overwrite: bool):
     os.replace(new, folder)
     shutil.rmtree(old, ignore_errors=True)
 
+def _finish(new: Path, manifest: dict, folder: Path, overwrite: bool):
+    "Give the manifest its digest, write it, and put the corpus in its place."
+    manifest['digest'] = corpus_digest(manifest)
+    (new/'corpus.json').write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + '\n')
+    _move_in(new, folder, overwrite)
+
 def _build(documents: Callable, facts: Callable, problems: Callable, new: Path, held: Callable, tokenizer, vocab_size, eos, split, least, progress) -> dict:
     "Fill a folder with a corpus and return its manifest, still without a name."
     tok, about = _tokenizer_of(tokenizer, documents, held, vocab_size)
@@ -308,9 +314,7 @@ def build_corpus(documents,                          # a reader, or a function w
         made = _build(again, lambda: getattr(documents, 'facts', {'kind': 'documents'}), lambda: getattr(documents, 'problems', Problems()), new, held, tokenizer, vocab_size, eos, split, least, progress)
         versions = {'python': platform.python_version(), 'tokenizers': importlib.metadata.version('tokenizers'), 'regmix': regmix.__version__}
         manifest = {'format': FORMAT, 'name': name or folder.name} | made | {'versions': versions}
-        manifest['digest'] = corpus_digest(manifest)
-        (new/'corpus.json').write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + '\n')
-        _move_in(new, folder, overwrite)
+        _finish(new, manifest, folder, overwrite)
     finally: shutil.rmtree(new, ignore_errors=True)
     bad = sum(f['bad_lines'] for f in made['domains'].values())
     if bad: warnings.warn(f"{folder.name}: {bad} bad lines were skipped, the first: {made['problems'][0]} (more in corpus.json)", stacklevel=2)
@@ -454,9 +458,7 @@ def filter_corpus(corpus: Corpus,
             for end in ('bin', 'docs.parquet'): shutil.copy(corpus.folder/'valid'/f'{d}.{end}', new/'valid')
             domains[d] = corpus.facts(d) | {'train_tokens': len(tokens), 'train_bytes': int(sizes[tokens].sum()), 'train_documents': int(mine.sum()), 'train_sha256': _sha256(new/'train'/f'{d}.bin')}
         manifest = corpus.manifest | {'name': name or folder.name, 'source': {'kind': 'documents of another corpus', 'corpus': corpus.name, 'digest': corpus.digest, 'source': corpus.manifest['source']}, 'domains': domains}
-        manifest['digest'] = corpus_digest(manifest)
-        (new/'corpus.json').write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + '\n')
-        _move_in(new, folder, overwrite)
+        _finish(new, manifest, folder, overwrite)
     finally: shutil.rmtree(new, ignore_errors=True)
     return Corpus(folder)
 

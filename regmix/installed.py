@@ -126,11 +126,11 @@ def _required() -> set[str]:
 
 def _packages() -> Iterator[metadata.Distribution]:
     "Yield the installed packages that the book needs, sorted by name, each once; not regmix, not pip, nothing installed in place."
-    found = {}
+    found, required = {}, _required()
     for d in metadata.distributions():
         name = canonicalize_name(d.metadata['Name'] or '')
         here = Path(str(d.locate_file(''))).name in ('site-packages', 'dist-packages')
-        if here and name not in ('', 'regmix', 'pip') and (name in _required() or not _required()) and '"editable": true' not in (d.read_text('direct_url.json') or ''): found.setdefault(name, d)
+        if here and name not in ('', 'regmix', 'pip') and (name in required or not required) and '"editable": true' not in (d.read_text('direct_url.json') or ''): found.setdefault(name, d)
     return (found[n] for n in sorted(found))
 
 @functools.cache

@@ -279,16 +279,20 @@ def broken(group: Group, # trained to its end, or on its way
     return found
 
 # %% ../nbs/40_proxies.ipynb #5c29a723
+def _save(state, path):
+    "Write tensors to a file, all or nothing."
+    new = path.with_name(f'.{path.name}.{os.getpid()}')
+    torch.save(state, new)
+    os.replace(new, path)
+
 def save_checkpoint(group: Group,     # on its way
                     path: str | Path, # where to
                    ) -> Path:
     "Write what is needed to go on, all or nothing."
     path = Path(path)
-    new = path.with_name(f'.{path.name}.{os.getpid()}')
     state = dict(runs=group.runs, step=group.step, weights=group.weights, optimiser=group.optimiser.state_dict(), memory=group.memory,
                  losses={s: torch.from_numpy(l) for s, l in group.losses.items()}, train_losses=group.train_losses)
-    torch.save(state, new)
-    os.replace(new, path)
+    _save(state, path)
     return path
 
 def load_checkpoint(group: Group,     # a new one, of the same runs
@@ -313,9 +317,7 @@ def save_weights(group: Group,      # trained
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for k, run in enumerate(group.runs):
-        new = folder/f'.{run}.pt.{os.getpid()}'
-        torch.save(dict(model=dataclasses.asdict(group.model), weights={n: w.detach()[k:k + 1].cpu().clone() for n, w in group.weights.items()}), new)
-        os.replace(new, folder/f'{run}.pt')
+        _save(dict(model=dataclasses.asdict(group.model), weights={n: w.detach()[k:k + 1].cpu().clone() for n, w in group.weights.items()}), folder/f'{run}.pt')
 
 def load_weights(folder: str | Path,   # of a swarm trained with keep=True
                  runs: Sequence[str],  # names of K runs
