@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BEHIND', 'PAPER', 'RELEASE', 'BATCH', 'PREFIX', 'as_prior', 'tempered', 'dirichlet', 'epochs', 'max_weights',
-           'round_to_grid', 'sample_mixtures', 'effective_domains', 'coverage', 'check_mixtures', 'load_mixture',
-           'save_mixture', 'save_mixtures', 'load_mixtures']
+           'round_to_grid', 'sample_mixtures', 'effective_domains', 'coverage', 'distance', 'check_mixtures',
+           'load_mixture', 'save_mixture', 'save_mixtures', 'load_mixtures']
 
 # %% ../nbs/10_mixtures.ipynb #920ce124
 import difflib, os, re, tempfile, warnings
@@ -275,6 +275,16 @@ def coverage(mixtures: pd.DataFrame, # n x d table of mixtures
     "Describe how a set of mixtures covers each domain."
     q = mixtures.quantile(list(quantiles)).T.set_axis([f'{100 * x:g}%' for x in quantiles], axis=1)
     return pd.concat([(mixtures == 0).mean().rename('absent'), mixtures.mean().rename('mean'), q], axis=1).rename_axis('domain')
+
+# %% ../nbs/10_mixtures.ipynb #d26b4163
+def distance(a: pd.Series,                # (d,) a mixture
+             b: pd.Series | pd.DataFrame, # another, or a table of n, with the same domains in any order
+            ) -> float | pd.Series:       # from 0 to 1; of a table one number a row
+    "Return the share of the weight that would have to move between two mixtures (total variation)."
+    domains = b.columns if isinstance(b, pd.DataFrame) else b.index
+    if set(domains) != set(a.index): raise ValueError(f'the mixtures have other domains: {sorted(set(domains) ^ set(a.index))[0]!r} is in one of them only')
+    apart = 0.5 * (b - a[domains]).abs()
+    return apart.sum(axis=1) if isinstance(b, pd.DataFrame) else float(apart.sum())
 
 # %% ../nbs/10_mixtures.ipynb #f769454e
 def _check_names(table: pd.DataFrame, domains) -> pd.DataFrame:

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ALPHAS', 'TREES', 'REPEATABLE', 'ESTIMATORS', 'METRICS', 'make_estimator', 'MixtureRegressor', 'coefficients',
-           'evaluate', 'Interval', 'rho_interval', 'noise_floor', 'rho_ceiling', 'curve_predictions', 'score_curve',
-           'learning_curve', 'curve_band', 'curve_draws', 'save_model', 'load_model', 'booster', 'stopping_round',
-           'fit_early_stopped']
+           'evaluate', 'Interval', 'rho_interval', 'correlate', 'seed_residuals', 'noise_floor', 'rho_ceiling',
+           'curve_predictions', 'score_curve', 'learning_curve', 'curve_band', 'draws_interval', 'curve_draws',
+           'save_model', 'load_model', 'booster', 'stopping_round', 'fit_early_stopped']
 
 # %% ../nbs/50_regression.ipynb #3edbabb2
 import json
@@ -244,20 +244,37 @@ def rho_interval(
     "Bound Spearman's rho alone, from the same resamples as `evaluate`."
     return Interval(*evaluate(y_true, y_pred, n_boot, seed, level, metrics=('rho',)).loc['rho'])
 
+# %% ../nbs/50_regression.ipynb #f770f5f6
+def correlate(
+    a: pd.DataFrame,  # (n, p) one row a run
+    b: pd.DataFrame,  # (n, q) the same runs
+) -> pd.DataFrame:  # (p, q) Pearson's r
+    "Correlate each column of one table with each of another (Figure 5)."
+    if not a.index.equals(b.index): raise ValueError('the tables name different runs, or in another order')
+    z = lambda t: (t - t.mean()) / t.std(ddof=0)
+    return z(a).T @ z(b) / len(a)
+
 # %% ../nbs/50_regression.ipynb #207f3258
+def seed_residuals(
+    mixtures: pd.DataFrame,  # weights, index run
+    losses: pd.DataFrame,  # nats per token, index run
+) -> tuple[pd.DataFrame, pd.Series]:  # the losses minus the mean of their mixture; the number of each run's mixture
+    "Subtract from each loss the mean over the runs of the same mixture: what is left is noise."
+    group = mixtures.loc[losses.index].groupby(list(mixtures.columns), sort=False).ngroup()
+    return losses - losses.groupby(group).transform('mean'), group
+
 def noise_floor(
     swarm,  # runs of which several share a mixture and differ by their seed: a `Swarm`, or anything with `.mixtures` and `.final_losses()`
     level: float = 0.95,  # of the interval
-) -> pd.DataFrame:  # index target, columns sd, low, high (nats per token), runs, mixtures
-    "Measure by how much the losses of equal mixtures differ."
+) -> pd.DataFrame:  # index target, columns sd, low, high, least, most (nats per token; the last two of one mixture), runs, mixtures
+    "Measure by how much the losses of equal mixtures differ; low and high hold if all mixtures are equally noisy."
     from scipy.stats import chi2
-    losses = swarm.final_losses()
-    group = swarm.mixtures.loc[losses.index].groupby(list(swarm.mixtures.columns), sort=False).ngroup()
-    df = len(losses) - group.nunique()
+    away, group = seed_residuals(swarm.mixtures, swarm.final_losses())
+    df = len(away) - group.nunique()
     if df < 1: raise ValueError('no two runs share a mixture; the noise floor needs some mixtures that were trained with several seeds')
-    sd = (losses.groupby(group).transform(lambda y: y - y.mean()) ** 2).sum().div(df) ** 0.5
+    sd, each = (away ** 2).sum().div(df) ** 0.5, away.groupby(group).std()
     low, high = (sd * (df / chi2.ppf((1 + s * level) / 2, df)) ** 0.5 for s in (1, -1))
-    return pd.DataFrame({'sd': sd, 'low': low, 'high': high, 'runs': len(losses), 'mixtures': group.nunique()}).rename_axis('target')
+    return pd.DataFrame({'sd': sd, 'low': low, 'high': high, 'least': each.min(), 'most': each.max(), 'runs': len(away), 'mixtures': group.nunique()}).rename_axis('target')
 
 # %% ../nbs/50_regression.ipynb #2eabb4ee
 def rho_ceiling(
@@ -344,6 +361,13 @@ def _drawn(g, keep, n_boot, rng):
     rho = np.array([_pearson(true, rankdata(p[keep], axis=1)) for p in wide.to_numpy()])   # (repeats, 1 + n_boot)
     picks = rng.integers(0, len(rho), (n_boot, len(rho)))
     return np.append(rho[:, 0].mean(), rho[picks.T, np.arange(1, n_boot + 1)].mean(axis=0))
+
+def draws_interval(
+    draws: pd.Series,  # row 0 the value itself, then resampled ones, as `curve_draws` has them
+    level: float = 0.95,  # of the interval
+) -> pd.Series:  # value, low, high
+    "Bound a value by the middle share of its resamples."
+    return pd.Series([draws.iloc[0], *_middle(draws.iloc[1:].to_numpy(), level)], ['value', 'low', 'high'])
 
 def curve_draws(
     guesses: pd.DataFrame,  # of `curve_predictions`, for one test; more columns, such as tokens, can tell points apart
