@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 
 pytest.importorskip("torch")
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regmix.baselines import (DoReMi, OnlineMixing, bandit_policy, best_measured, doremi, exploration, load_paths, paper_mixture, plain_mixtures, prune, reweigh,
-                              score_documents, swarm_flops)
-from regmix.corpora import build_corpus, training_documents
+from regmix.baselines import (BANDS, DoReMi, OnlineMixing, bandit_policy, bandit_reward, best_measured, domain_means, doremi, exploration, load_paths, paper_mixture,
+                              plain_mixtures, prune, reweigh, score_documents, swarm_flops)
+from regmix.corpora import build_corpus, document_bounds, filter_corpus
 from regmix.paper import DOMAINS, load_table
-from regmix.proxies import TrainConfig, load_weights, train_swarm
+from regmix.proxies import Group, TrainConfig, domains_at, load_checkpoint, load_weights, save_checkpoint, train_swarm
 from regmix.text import Document
 
 CONFIG = TrainConfig(model="80K", tokens=6_000, context=32, batch=6, lr=5e-3, evals=2, eval_tokens=128)
@@ -28,13 +28,43 @@ def corpus(tmp_path_factory):
     return build_corpus(pages, tmp_path_factory.mktemp("corpus")/"toy", vocab_size=300, context=32, valid_fraction=0.2, progress=False)
 
 
-@given(st.lists(st.floats(0, 50), min_size=2, max_size=20), st.integers(1, 10_000))
-def test_a_policy_is_a_distribution_with_a_floor(rewards, t):
-    p = bandit_policy(np.array(rewards), t)
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 50), min_size=2, max_size=20), st.integers(1, 10_000), st.sampled_from(["paper", "code"]))
+def test_a_policy_is_a_distribution_with_a_floor(rewards, t, rule):
+    p = bandit_policy(np.array(rewards), t, rule)
     assert np.isclose(p.sum(), 1) and (p >= exploration(t, len(rewards)) - 1e-12).all()
     assert (np.diff(p[np.argsort(rewards, kind="stable")]) >= -1e-12).all(), "a larger reward, a larger weight"
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.floats(0.1, 8), min_size=2, max_size=8), st.sampled_from(["paper", "code"]))
+def test_online_mixing_is_what_is_written(losses, rule):
+    d = len(losses)
+    rate = lambda t: min(1 / d, math.sqrt(math.log(d) / (d * t))) if t else 1 / d
+    plain, ours, p = [0.0] * d, np.zeros(d), np.full(d, 1 / d)
+    for t in range(1, 60):
+        up = [math.exp(rate(t - 1) * r) if rule == "paper" else r + (sum(plain) == 0) for r in plain]
+        q = [(1 - d * rate(t)) * u / sum(up) + rate(t) for u in up]
+        p = bandit_policy(ours, t, rule)
+        np.testing.assert_allclose(p, q, rtol=1e-9)
+        plain = [0.9 * r + 0.1 * (math.exp(x) if rule == "code" else x / w) for r, x, w in zip(plain, losses, q)]
+        ours = 0.9 * ours + 0.1 * bandit_reward(np.array(losses), p, rule)
+    if rule == "code": np.testing.assert_allclose(bandit_policy(ours, 10**9, rule), np.exp(losses) / np.exp(losses).sum(), atol=1e-3)   # no way back to equal weights
+
+
+@settings(deadline=None)
+@given(st.integers(1, 4), st.integers(1, 12), st.integers(1, 5), st.integers(0, 10**6))
+def test_means_by_domain(K, B, d, seed):
+    rng = np.random.default_rng(seed)
+    losses, domain = rng.random((K, B)), rng.integers(0, d, (K, B))
+    means, count = domain_means(losses, domain, d)
+    for k in range(K):
+        plain = pd.Series(losses[k]).groupby(domain[k]).mean().reindex(range(d))
+        np.testing.assert_allclose(means[k], plain)
+        assert count[k].sum() == B and ((count[k] == 0) == plain.isna()).all()
+
+
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 20), min_size=2, max_size=20), st.floats(0.01, 3), st.floats(0, 0.5))
 def test_doremi_update_is_algorithm_1(excess, eta, c):
     alpha = np.random.default_rng(len(excess)).dirichlet(np.ones(len(excess)))
@@ -64,6 +94,80 @@ def test_online_mixing_through_the_engine(corpus, tmp_path):
     with pytest.raises(ValueError, match="method"): train_swarm(start, corpus, tmp_path/"online", CONFIG, group=3, **call | {"method": OnlineMixing()})
 
 
+def test_a_path_is_what_was_drawn_through_all_epochs_and_a_restart(corpus, tmp_path):
+    start, config = pd.DataFrame([[0.6, 0.2, 0.2], [0.2, 0.2, 0.6]], ["x", "y"], corpus.domains), dataclasses.replace(CONFIG, tokens=40_000, evals=1)
+    plain, still = Group(corpus, start, config), OnlineMixing(warmup=1)(corpus, start, config, [0, 0]).train()
+    assert plain.batches.chunk.shape[1] == config.steps and max(still.memory["drawn"][0, -1].numpy() / list(still.batches.chunks.values())) > 3, "several epochs"
+    assert (still.batches.domain == plain.batches.domain).all() and (still.batches.chunk == plain.batches.chunk).all(), "a mixture that stays is a plain run"
+    for rule in ("paper", "code"):
+        asked = []
+        def watched(group):
+            policy = group.policy
+            group.policy = lambda step: (asked.append(step), policy(step))[1]
+            return group
+        group, halves = watched(OnlineMixing(rule=rule)(corpus, start, config, [0, 0])), tmp_path/f"{rule}.ckpt"
+        group.train(lambda g: save_checkpoint(g, halves) if g.step == config.steps // 2 else None)
+        assert asked == list(range(config.steps)), "every step is drawn once"
+        path, batches = group.path(), group.batches
+        for k in range(2):
+            for step in range(config.steps): assert (batches.domain[k, step] == domains_at(path[k, step], batches.at[k, step])).all()
+            for d, n in enumerate(batches.chunks.values()):   # each chunk once an epoch
+                mine = batches.chunk[k][batches.domain[k] == d]
+                for i in range(0, len(mine) - n + 1, n): assert sorted(mine[i:i + n]) == list(range(n))
+        assert len(batches.orders) <= 2 * 3, "finished epochs are forgotten"
+        again = load_checkpoint(OnlineMixing(rule=rule)(corpus, start, config, [0, 0]), halves).train()
+        assert (again.path() == path).all() and (again.batches.chunk == batches.chunk).all() and (again.losses[config.steps] == group.losses[config.steps]).all()
+
+
+def test_a_warm_up_has_at_least_one_step(corpus):
+    start = pd.DataFrame([[0.7, 0.2, 0.1]], ["x"], corpus.domains)
+    assert round(0.01 * CONFIG.steps) == 0
+    with_warmup, without = (OnlineMixing(warmup=w)(corpus, start, CONFIG, [0]).policy(0)[0] for w in (0.01, 0))
+    assert with_warmup.tolist() == [0.7, 0.2, 0.1] and np.allclose(without, 1 / 3)
+
+
+def test_a_domain_without_text_is_refused_before_anything_is_written(corpus, tmp_path):
+    less = filter_corpus(corpus, tmp_path/"less", {d: np.full(len(document_bounds(corpus, d)), d != "b") for d in corpus.domains})
+    start = pd.DataFrame([[0.5, 0.0, 0.5]], ["x"], corpus.domains)
+    with pytest.raises(ValueError, match="domain 'b' has 0 training tokens.*reads every domain"):
+        train_swarm(start, less, tmp_path/"online", CONFIG, n_jobs=1, progress=False, method=OnlineMixing())
+    assert not (tmp_path/"online").exists()
+    swarm = train_swarm(start.drop(columns="b"), less, tmp_path/"online", CONFIG, n_jobs=1, progress=False, method=OnlineMixing())
+    assert swarm.meta["complete"] and set(load_paths(tmp_path/"online")) == {"run", "tokens", "a", "c"}
+    scores = pd.DataFrame({"domain": np.repeat(["a", "c"], [less.facts(d)["train_documents"] for d in ("a", "c")])})
+    scores = scores.assign(document=scores.groupby("domain").cumcount(), loss=np.arange(len(scores))[::-1])
+    once = prune(less, scores, tmp_path/"once", 0.5)
+    assert [once.facts(d)["train_documents"] > 0 for d in once.domains] == [True, False, True]
+
+
+def test_doremi_answers_anew_for_another_reference_and_may_be_moved(corpus, tmp_path):
+    call = dict(n_jobs=1, progress=False, overwrite=True)
+    only = {d: pd.Series({x: float(x == d) for x in corpus.domains}) for d in ("a", "c")}
+    of_c, *_ = doremi(corpus, tmp_path/"d", CONFIG, mixture=only["c"], **call)
+    of_a, *_ = doremi(corpus, tmp_path/"d", CONFIG, mixture=only["a"], **call)
+    fresh, *_ = doremi(corpus, tmp_path/"fresh", CONFIG, mixture=only["a"], **call)
+    assert not np.allclose(of_a, of_c, atol=1e-3) and np.array_equal(of_a, fresh), "not the old answer"
+    (tmp_path/"d").rename(tmp_path/"moved")
+    times = {p: p.stat().st_mtime_ns for p in (tmp_path/"moved").glob("*/groups/*")}
+    moved, *_ = doremi(corpus, tmp_path/"moved", CONFIG, mixture=only["a"], n_jobs=1, progress=False)
+    assert np.array_equal(moved, of_a) and {p: p.stat().st_mtime_ns for p in times if p.suffix != ".lock"} == {p: t for p, t in times.items() if p.suffix != ".lock"}
+    method = DoReMi(str(tmp_path/"moved/reference"))
+    assert str(tmp_path) not in repr(method) and len(method.made) == 16
+    with pytest.raises(FileNotFoundError, match="train one first"): DoReMi(str(tmp_path/"nowhere"))
+
+
+@pytest.mark.parametrize("part", ["reference", "proxy"])
+def test_a_model_that_breaks_leaves_no_mixture(corpus, tmp_path, monkeypatch, part):
+    advance, config = Group.advance, dataclasses.replace(CONFIG, tokens=2_000, evals=1)
+    def poisoned(self, batch):
+        if self.step == 2 and hasattr(self, "reference") == (part == "proxy"): self.weights["head"].data[1, 0, 0] = float("nan")
+        advance(self, batch)
+    monkeypatch.setattr(Group, "advance", poisoned)
+    for again in range(2):   # also where it is only gathered
+        with pytest.raises(RuntimeError, match=rf"{part}: the model 'seed-7' broke \(the training loss became nan at step 3\).*lower lr, now 0.005"):
+            doremi(corpus, tmp_path/"d", config, seeds=[3, 7], n_jobs=1, progress=False)
+
+
 def test_doremi_follows_the_reference(corpus, tmp_path):
     # The reference has read only c, which takes long to learn; a and b are learned at once by anybody.
     only = pd.Series({"a": 0.0, "b": 0.0, "c": 1.0})
@@ -79,13 +183,40 @@ def test_doremi_follows_the_reference(corpus, tmp_path):
 def test_pruning_keeps_a_band_and_the_validation_text(corpus, tmp_path):
     train_swarm(pd.DataFrame([corpus.prior], ["r"]), corpus, tmp_path/"r", CONFIG, n_jobs=1, progress=False, keep=True)
     weights, model = load_weights(tmp_path/"r", ["r"])
+    with pytest.raises(ValueError, match="weights of 2 models: give one"): score_documents(corpus, {k: w.repeat(2, *[1] * (w.ndim - 1)) for k, w in weights.items()}, model, 32, progress=False)
     scores = score_documents(corpus, weights, model, 32, rows=7, progress=False)
     again = score_documents(corpus, weights, model, 32, rows=1, progress=False)
     assert np.allclose(scores["loss"], again["loss"], atol=1e-4), "padding changes nothing"
     assert (scores["tokens"] <= 33).all() and np.isfinite(scores["loss"]).all()
     small = prune(corpus, scores, tmp_path/"low", 0.4, "low")
-    kept = sum(len(training_documents(small, d)) for d in corpus.domains)
+    kept = sum(len(document_bounds(small, d)) for d in corpus.domains)
     assert abs(kept - 0.4 * len(scores)) <= 1 and small.verify()
     for d in corpus.domains: assert (small.tokens(d, "valid") == corpus.tokens(d, "valid")).all()
+    none = filter_corpus(corpus, tmp_path/"none", {d: np.full(len(document_bounds(corpus, d)), d != "a") for d in corpus.domains})
+    assert set(score_documents(none, weights, model, 32, progress=False)["domain"]) == {"b", "c"}, "a domain without documents has no scores"
     worst_kept = scores["loss"].sort_values().iloc[kept - 1]
-    assert (scores.groupby("domain")["loss"].apply(lambda x: (x <= worst_kept).sum()) == [len(training_documents(small, d)) for d in corpus.domains]).all()
+    assert (scores.groupby("domain")["loss"].apply(lambda x: (x <= worst_kept).sum()) == [len(document_bounds(small, d)) for d in corpus.domains]).all()
+
+
+def test_pruning_counts_whole_documents_and_wants_its_own_scores(corpus, tmp_path):
+    sizes = {d: len(document_bounds(corpus, d)) for d in corpus.domains}
+    less = filter_corpus(corpus, tmp_path/"odd", {d: np.arange(n) >= (d == "a" and sum(sizes.values()) % 2 == 0) for d, n in sizes.items()})
+    scores = pd.concat([pd.DataFrame({"domain": d, "document": np.arange(less.facts(d)["train_documents"])}) for d in less.domains], ignore_index=True)
+    rng, n = np.random.default_rng(0), len(scores)
+    scores["loss"] = rng.permutation(n).astype(float)
+    assert n % 2 == 1
+    for keep in (0.5, 0.31, 1e-9, 1.0):
+        k = max(1, round(keep * n))
+        for band in BANDS:
+            kept = prune(less, scores.sample(frac=1, random_state=1), tmp_path/"x", keep, band, overwrite=True)
+            first = {"low": 0, "middle": round((n - k) / 2), "high": n - k}[band]
+            want = scores[scores["loss"].between(first, first + k - 1)]
+            assert [kept.facts(d)["train_documents"] for d in kept.domains] == [(want["domain"] == d).sum() for d in kept.domains]
+            for d in kept.domains:   # the very documents
+                bounds = document_bounds(less, d).iloc[want.loc[want["domain"] == d, "document"].sort_values()]
+                whole = [less.tokens(d)[s:s + m] for s, m in zip(bounds["start"], bounds["length"])]
+                assert np.array_equal(kept.tokens(d), np.concatenate([np.empty(0, int), *whole]))
+    for wrong in (scores[1:], pd.concat([scores, scores[:1]]), scores.assign(document=scores["document"] + 1)):
+        with pytest.raises(ValueError, match="domain 'a' .*this very corpus"): prune(less, wrong, tmp_path/"y")
+    with pytest.raises(ValueError, match="no domain 'zz'"): prune(less, pd.concat([scores, scores[:1].assign(domain="zz")]), tmp_path/"y")
+    assert not (tmp_path/"y").exists()

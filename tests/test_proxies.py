@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
 from regmix.corpora import build_corpus
-from regmix.proxies import (Group, TrainConfig, draw_domains, gather, load_checkpoint, plan, save_checkpoint, train_group, train_swarm, _rng)
+from regmix.proxies import (Group, TrainConfig, draw_domains, gather, load_checkpoint, plan, random_stream, save_checkpoint, train_group, train_swarm)
 from regmix.swarms import load_swarm
 from regmix.text import Document
 
@@ -46,7 +46,7 @@ def mixtures():
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30).filter(lambda w: sum(w) > 1e-3), st.integers(1, 2000), st.integers(0, 10**6))
 def test_even_draws_realise_the_weights(weights, n, seed):
     w = np.array(weights) / sum(weights)
-    domain = draw_domains(w, n, _rng(seed))
+    domain = draw_domains(w, n, random_stream(seed))
     assert ((domain >= 0) & (domain < len(w))).all() and (w[domain] > 0).all()
     count = np.bincount(domain, minlength=len(w))
     assert np.abs(count - n * w).max() <= 3 + 2 * np.log(n + 1)      # the star discrepancy of the golden ratio, with room
@@ -66,8 +66,22 @@ def test_a_plan_is_a_prefix_of_a_longer_one_and_epochs_are_whole(a, b, n, draw):
 
 def test_random_draws_are_random():
     w = np.array([0.3, 0.7])
-    counts = [np.bincount(draw_domains(w, 500, _rng(i), "random"), minlength=2)[0] for i in range(200)]
+    counts = [np.bincount(draw_domains(w, 500, random_stream(i), "random"), minlength=2)[0] for i in range(200)]
     assert abs(np.mean(counts) - 150) < 3 and 7 < np.std(counts) < 14      # binomial: 10.2
+
+
+def test_streams_and_draws_are_what_committed_swarms_were_made_with():
+    assert random_stream(0, "a", "domains").random(3).round(6).tolist() == [0.635004, 0.714807, 0.773491]
+    assert draw_domains(np.array([0.5, 0.3, 0.2]), 12, random_stream(3, "run", "domains")).tolist() == [2, 0, 0, 1, 0, 2, 1, 0, 2, 0, 0, 1]
+    assert draw_domains(np.array([0.5, 0.3, 0.2]), 12, random_stream(3, "run", "domains"), "random").tolist() == [2, 0, 0, 2, 2, 0, 2, 2, 0, 1, 0, 2]
+
+
+def test_every_step_is_read_once_and_none_beyond_the_last(corpus, mixtures):
+    group, steps = Group(corpus, mixtures.iloc[:1], CONFIG), []
+    batches = group.batches
+    group.batches = lambda step: (steps.append(step), batches(step))[1]
+    group.train()
+    assert steps == list(range(CONFIG.steps))
 
 
 # ---------------------------------------------------------------- a group is its members
@@ -160,6 +174,13 @@ def test_two_processes_share_one_folder(corpus, mixtures, whole, tmp_path):
     pd.testing.assert_frame_equal(load_swarm(folder).losses, whole.losses, check_exact=True)
 
 
+def test_weights_are_kept_where_they_are_asked_for(corpus, mixtures, tmp_path):
+    for keep in (False, True):
+        train_swarm(mixtures.iloc[:2], corpus, tmp_path/f"{keep}", dataclasses.replace(CONFIG, tokens=500, evals=1), n_jobs=1, progress=False, keep=keep)
+    assert not (tmp_path/"False/weights").exists()
+    assert sorted(p.name for p in (tmp_path/"True/weights").iterdir()) == ["r0.pt", "r1.pt"]
+
+
 def test_a_busy_group_is_left_alone(corpus, mixtures, tmp_path):
     import fcntl
     swarm = train_swarm(mixtures.iloc[:2], corpus, tmp_path/"toy", CONFIG, group=2, n_jobs=1, progress=False)
@@ -225,6 +246,16 @@ def test_a_model_that_breaks_in_the_last_step_is_recorded_too(corpus, mixtures, 
     swarm = train_swarm(mixtures.iloc[:3], corpus, tmp_path/"toy", CONFIG, group=4, n_jobs=1, progress=False)
     assert [(b["run"], b["step"]) for b in swarm.meta["broken"]] == [("r1", CONFIG.steps)] and "is no number" in swarm.meta["broken"][0]["why"]
     assert list(swarm.final_losses().index) == ["r0", "r2"]
+
+
+def test_when_all_models_break_one_is_named(corpus, mixtures, tmp_path, monkeypatch):
+    advance = Group.advance
+    def poisoned(self, batch):
+        self.weights["head"].data[:] = float("nan")
+        advance(self, batch)
+    monkeypatch.setattr(Group, "advance", poisoned)
+    with pytest.raises(ValueError, match=r"all 2 models broke, such as 'r0' \(the training loss became nan at step 1\): lower lr, now 0.003"):
+        train_swarm(mixtures.iloc[:2], corpus, tmp_path/"toy", dataclasses.replace(CONFIG, tokens=500, evals=1), n_jobs=1, progress=False)
 
 
 def test_when_all_groups_fail_the_cause_is_said(corpus, mixtures, tmp_path, monkeypatch):
