@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EOS', 'FORMAT', 'SIDES', 'DOCS', 'train_tokenizer', 'load_tokenizer', 'origin_of', 'is_valid', 'corpus_digest',
-           'build_corpus', 'Corpus', 'load_corpus', 'training_documents', 'filter_corpus', 'open_corpus']
+           'build_corpus', 'Corpus', 'load_corpus', 'document_bounds', 'filter_corpus', 'open_corpus']
 
 # %% ../nbs/25_corpora.ipynb #a1ce52be
 import difflib, hashlib, importlib.metadata, json, os, platform, re, shutil, warnings
@@ -428,17 +428,17 @@ def load_corpus(folder: str | Path, # holds corpus.json
     return Corpus(folder)
 
 # %% ../nbs/25_corpora.ipynb #2acb2c66
-def training_documents(corpus: Corpus,
-                       domain: str,
-                      ) -> pd.DataFrame: # start, length (tokens, the end of the text included)
-    "List the training documents of a domain, in the order of its tokens."
-    ends = np.flatnonzero(corpus.tokens(domain) == corpus.eos) + 1
-    starts = np.concatenate([[0], ends])[:-1]
-    return pd.DataFrame({'start': starts, 'length': ends - starts})
+def document_bounds(corpus: Corpus,
+                    domain: str,
+                    split: str = 'train',  # or 'valid'
+                   ) -> pd.DataFrame:      # start, length (tokens, the end of the text included)
+    "Find where each document of a domain begins and how long it is, in the order of its tokens."
+    ends = np.flatnonzero(corpus.tokens(domain, split) == corpus.eos) + 1
+    return pd.DataFrame({'start': np.append(0, ends)[:-1], 'length': np.diff(ends, prepend=0)})
 
 def filter_corpus(corpus: Corpus,
                   folder: str | Path,       # where to
-                  keep: Mapping,            # domain -> (documents,) bool, in the order of `training_documents`
+                  keep: Mapping,            # domain -> (documents,) bool, in the order of `document_bounds`
                   name: str | None = None,  # by default the folder's name
                   overwrite: bool = False,  # replace a corpus that is there?
                  ) -> Corpus:
@@ -451,7 +451,7 @@ def filter_corpus(corpus: Corpus,
     try:
         shutil.copy(corpus.folder/'tokenizer.json', new)
         for d in corpus.domains:
-            docs, mine = training_documents(corpus, d), np.asarray(keep[d], bool)
+            docs, mine = document_bounds(corpus, d), np.asarray(keep[d], bool)
             if mine.shape != (len(docs),): raise ValueError(f'keep[{d!r}] has shape {mine.shape}, and the domain {len(docs)} training documents')
             tokens = np.asarray(corpus.tokens(d))[:docs.length.sum()][np.repeat(mine, docs.length)]
             (new/'train'/f'{d}.bin').write_bytes(tokens.tobytes())

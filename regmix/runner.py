@@ -107,7 +107,7 @@ def run(notebook: str | Path,  # a stage or an exhibit
 
 # %% ../nbs/92_runner.ipynb #bacf0c8c
 RESULTS = {'10_train_proxies': ('swarms', 'swarm.json'), '20_fit_regression': ('fits', 'fit.json'), '30_simulate_mixtures': ('simulations', 'simulation.json'),
-           '35_train_targets': ('targets', 'targets.json')}
+           '35_train_targets': ('targets', 'swarm/swarm.json'), '40_evaluate': ('scores', 'scores.json')}
 
 def sections(params: str | Path) -> dict: # name: {'notebook', 'result', 'parameters'}
     "Read a file of parameters: for each run its notebook, and the values that differ from the notebook's own."

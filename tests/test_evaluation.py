@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,8 @@ torch.set_num_threads(1)
 
 import regmix.evaluation as evaluation
 from regmix.corpora import build_corpus
-from regmix.evaluation import (PAPER_TASKS, ProxyLM, TaskDataMissing, TemplateLM, evaluate_model, evaluate_swarm, load_tasks, main, make_tasks,
-                               paper_scores, score_answers, split_tokens, stand_in_training)
+from regmix.evaluation import (PAPER_TASKS, ProxyLM, Side, TaskDataMissing, TemplateLM, evaluate_model, evaluate_swarm, kinds_of, load_tasks, main, make_tasks,
+                               paper_scores, raw_nextlines, score_answers, split_tokens, stand_in_training, window_hashes, wrong_answers)
 from regmix.models import export, init_weights, logits, model_config
 from regmix.text import Document
 
@@ -28,10 +29,12 @@ KINDS = {"continuation_sea": 4, "continuation_code": 4, "lastword_sea": 1, "next
 def documents():
     rng = np.random.default_rng(0)
     words = ["".join(rng.choice(list("aeiou" if i % 2 else "bdklmnrst")) for i in range(rng.integers(2, 9))) for _ in range(300)]
+    often = 1 / np.arange(1, 13)
     for i in range(40):
         topic = rng.choice(words, 25)
         yield Document("sea", " ".join(rng.choice(topic, 400)) + ".", f"sea/{i}", None)
-        lines = [f"{'    ' * int(rng.integers(0, 2))}{rng.choice(topic)} = {rng.choice(words)}({rng.integers(0, 99)})" for _ in range(60)]
+        common = [f"return {w}" for w in rng.choice(words[:12], 60, p=often / often.sum())]
+        lines = ["    " * int(rng.integers(0, 2)) + (c if rng.random() < .5 else f"{rng.choice(topic)} = {rng.choice(words)}({rng.integers(0, 99)})") for c in common]
         yield Document("code", "\n".join(lines) + "\n", f"code/{i}", None)
         sums = [f"What is {a} + {b}?\n{a + b}" for a, b in rng.integers(100, 999, (30, 2))]
         yield Document("dm_mathematics", "\n".join(sums) + "\n", f"sums/{i}", None)
@@ -46,7 +49,7 @@ def corpus(tmp_path_factory):
 @pytest.fixture(scope="module")
 def made(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")/"tasks"
-    return folder, make_tasks(corpus, folder, n=20, examples=6)
+    return folder, make_tasks(corpus, folder, n=20, examples=8)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +90,7 @@ def test_examples_are_from_training_and_are_never_scored(task, corpus, made):
     kind, domain = task.split("_", 1)
     training, scored = texts(corpus, domain, "train"), {x["context"] for x in read(made[0], task)}
     examples = read(made[0], task, ".examples")
-    assert len(examples) == 6
+    assert len(examples) == 8
     for x in examples:
         assert x["context"] not in scored
         assert x["context"] + (x["choices"][x["gold"]] if "gold" in x else x["target"]) in training[x["document"]]
@@ -107,6 +110,36 @@ def test_wrong_answers_differ_only_in_being_wrong(task, corpus, made):
     assert np.bincount([x["gold"] for x in items]).tolist() == [5] * 4
 
 
+PREFERENCES = {"the most frequent answer": lambda often: lambda a: (often[a], a), "the least frequent answer": lambda often: lambda a: (-often[a], a),
+               "the shortest answer": lambda often: lambda a: (-len(a), a), "the first in the alphabet": lambda often: lambda a: [-ord(c) for c in a]}
+
+
+@pytest.mark.parametrize("preference", PREFERENCES)
+@pytest.mark.parametrize("task", [t for t, n in KINDS.items() if n == 4])
+def test_a_preference_that_ignores_the_context_gets_a_quarter(task, preference, made):
+    for end in ("", ".examples"):
+        items = read(made[0], task, end)
+        prefer = PREFERENCES[preference](Counter(x["choices"][x["gold"]] for x in items))
+        assert sum(max(x["choices"], key=prefer) == x["choices"][x["gold"]] for x in items) * 4 == len(items)
+
+
+def test_frequent_answers_are_no_better_a_guess_than_others(corpus):
+    raw = list(raw_nextlines(Side(corpus, "code", "valid"), 64, 32, np.random.default_rng(0)))
+    items = list(wrong_answers(corpus.tokenizer, raw, np.random.default_rng(0)))
+    often = Counter(r.answer for r, _ in items)
+    assert len(items) > 0.7 * len(raw) and often.most_common(1)[0][1] > 10
+    assert sum(max((r.answer, *wrong), key=lambda a: (often[a], a)) == r.answer for r, wrong in items) * 4 == len(items)
+
+
+@pytest.mark.parametrize("task", [t for t, n in KINDS.items() if n == 4])
+def test_a_four_shares_its_answers_and_no_document(task, made):
+    items = read(made[0], task)
+    for i in range(0, len(items), 4):
+        four = items[i:i + 4]
+        assert len({frozenset(x["choices"]) for x in four}) == 1
+        assert len({x["document"] for x in four}) == len({x["choices"][x["gold"]] for x in four}) == 4
+
+
 def test_the_files_say_chance_and_items(made):
     folder, table = made
     for task, choices in KINDS.items():
@@ -118,14 +151,14 @@ def test_the_files_say_chance_and_items(made):
 
 
 def test_same_call_same_bytes(corpus, made, tmp_path):
-    make_tasks(corpus.folder, tmp_path/"again", n=20, examples=6)
+    make_tasks(corpus.folder, tmp_path/"again", n=20, examples=8)
     for path in made[0].rglob("*.*"): assert path.read_bytes() == (tmp_path/"again"/path.relative_to(made[0])).read_bytes()
-    make_tasks(corpus, tmp_path/"other", n=20, examples=6, seed=1)
+    make_tasks(corpus, tmp_path/"other", n=20, examples=8, seed=1)
     assert read(tmp_path/"other", "continuation_sea") != read(made[0], "continuation_sea")
 
 
 def test_one_domain_does_not_hang_on_the_others(corpus, made, tmp_path):
-    make_tasks(corpus, tmp_path/"sea", n=20, examples=6, domains=["sea"])
+    make_tasks(corpus, tmp_path/"sea", n=20, examples=8, domains=["sea"])
     assert read(tmp_path/"sea", "continuation_sea") == read(made[0], "continuation_sea")
 
 
@@ -141,7 +174,7 @@ def test_text_that_was_trained_on_is_not_asked(tmp_path):
     copies = [Document("sea", f"copy {i} of it. {d.text}", f"copy/{i}", None) for i, d in enumerate(docs[:20])]
     corpus = build_corpus(docs + copies, tmp_path/"leaky", vocab_size=600, valid_fraction=0.5, progress=False)
     with pytest.raises(ValueError, match=r"more stand in the training text"): make_tasks(corpus, tmp_path/"many", n=2000)
-    make_tasks(corpus, tmp_path/"tasks", n=10)
+    make_tasks(corpus, tmp_path/"tasks", n=12)
     training = "\n".join(texts(corpus, "sea", "train"))
     assert not any(x["context"] in training for x in read(tmp_path/"tasks", "continuation_sea"))
 
@@ -155,11 +188,39 @@ def test_windows_are_found_wherever_they_stand(corpus):
     assert not stand_in_training(corpus, windows).any()
 
 
-@pytest.mark.parametrize("options, message", [(dict(n=1), "n=1"), (dict(context=4), "context=4"), (dict(continuation=0), "continuation=0"), (dict(n=2.5), "n=2.5"), (dict(examples=0), "examples=0"), (dict(domains=[]), "name at least one"),
+@pytest.mark.parametrize("options, message", [(dict(n=1), "n=1"), (dict(context=4), "context=4"), (dict(continuation=0), "continuation=0"), (dict(n=2.5), "n=2.5"), (dict(examples=0), "examples=0"),
+                                              (dict(n=30), "n=30: give a multiple of 4"), (dict(examples=6), "examples=6: give a multiple of 4"), (dict(domains=[]), "name at least one"),
                                               (dict(domains=["see"]), "did you mean 'sea'"), (dict(n=5000), "no task can be made")])
 def test_bad_options_are_named(corpus, tmp_path, options, message):
     with pytest.raises(ValueError, match=message): make_tasks(corpus, tmp_path/"x", **options)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("domain, patterns, more", [("dm_mathematics", {}, ["arithmetic"]), ("sums", {}, []), ("sums", dict(arithmetic="sums|quiz"), ["arithmetic"]), ("dm_mathematics", dict(arithmetic="sums"), []),
+                                                    ("github", {}, ["nextline"]), ("listings", dict(code="list.*"), ["nextline"]), ("both", dict(code="both", arithmetic="both"), ["nextline", "arithmetic"])])
+def test_kinds_follow_from_the_name_of_a_domain(domain, patterns, more):
+    assert kinds_of(domain, **patterns) == ["continuation", "lastword", *more]
+
+
+def test_the_patterns_are_those_of_make_tasks(corpus, made, tmp_path):
+    table = make_tasks(corpus, tmp_path/"x", n=20, examples=8, domains=["dm_mathematics", "code"], code="none", arithmetic="none")
+    assert {t.split("_")[0] for t in table.index} == {"continuation", "lastword"}
+    make_tasks(corpus, tmp_path/"y", n=20, examples=8, domains=["dm_mathematics"], arithmetic="dm_.*")
+    assert read(tmp_path/"y", "arithmetic_dm_mathematics") == read(made[0], "arithmetic_dm_mathematics")
+
+
+@pytest.mark.parametrize("most", [1, 1000, None])
+def test_a_side_can_end_with_the_document_that_holds_a_token(corpus, most):
+    whole, side = texts(corpus, "sea", "train"), Side(corpus, "sea", "train", most=most)
+    found = dict(side.documents(np.random.default_rng(0)))
+    assert found == dict(enumerate(whole[:len(found)])) and len(side.tokens) == len(side.begins)
+    assert len(found) == {1: 1, None: len(whole)}.get(most, len(found))
+    if most: assert side.starts[-1] < most <= len(side.tokens)
+
+
+@pytest.mark.parametrize("width", [0, 3, 12])
+def test_windows_have_a_power_of_two(width):
+    with pytest.raises(ValueError, match=f"width={width}: give a power of two"): window_hashes(np.arange(99), width)
 
 
 def test_only_tasks_are_overwritten(corpus, tmp_path):
@@ -187,6 +248,19 @@ def test_scores_are_sums_of_log_probabilities(swarm):
     with pytest.raises(ValueError, match="an answer has 17 tokens and the models read 16"): score_answers(weights, config, [([1], [2] * 17)], 16)
 
 
+@pytest.mark.parametrize("pair", [([], [1]), ([1], []), ([], [])])
+def test_nothing_is_not_scored(swarm, pair):
+    with pytest.raises(ValueError, match="a context or an answer is empty"): score_answers(*swarm, [([1, 2], [3]), pair], 16)
+
+
+@pytest.mark.parametrize("chunk", [1, 5000, 1 << 30])
+def test_scores_do_not_hang_on_the_chunks(swarm, chunk, monkeypatch):
+    pairs = [([1, 2, 3], [4, 5]), ([6], [7, 8, 9])]
+    expected = score_answers(*swarm, pairs, 16)
+    monkeypatch.setitem(evaluation.CHUNK_BYTES, "cpu", chunk)
+    for a, b in zip(score_answers(*swarm, pairs, 16), expected): assert torch.allclose(a.double(), b.double(), atol=1e-5)
+
+
 @needs_lm_eval
 def test_proxies_agree_with_transformers_on_every_request(made, corpus, swarm, exported):
     from lm_eval.api.instance import Instance
@@ -208,6 +282,7 @@ def test_a_swarm_at_once_is_each_model_alone(made, corpus, swarm, exported):
     assert list(table.columns) == ["model", *alone.columns] and table["model"].unique().tolist() == list("abc")
     pd.testing.assert_frame_equal(table.query("model == 'b'").drop(columns="model").reset_index(drop=True), alone, rtol=1e-4)
     with pytest.raises(ValueError, match="2 names for 3 models"): evaluate_swarm(*swarm, corpus, made[0], context=128, names=list("ab"))
+    with pytest.raises(TypeError, match="device"): evaluate_swarm(*swarm, corpus, made[0], context=128, device="cpu")
 
 
 class Fixed(TemplateLM):
@@ -235,9 +310,38 @@ def test_who_knows_scores_one_and_who_guesses_scores_chance(made):
     assert np.isclose(words.loc["perplexity", "value"], np.e) and words.loc["perplexity", "stderr"] == 0 and np.isnan(words.loc["perplexity", "chance"])
 
 
+class Foreign(evaluation.LM):
+    "An LM of lm-eval that is no TemplateLM: the likelihood of an answer hangs on the answer alone."
+    def loglikelihood(self, requests, disable_tqdm=False): return [(-float(sum(r.args[1].encode())), False) for r in requests]
+    def loglikelihood_rolling(self, requests): raise AssertionError
+    generate_until = loglikelihood_rolling
+
+
 @needs_lm_eval
-def test_a_group_is_the_mean_over_its_items(made):
-    table = evaluate_model(Fixed(), made[0]/"continuation", limit=7).set_index("task")
+def test_any_lm_is_run_and_one_that_does_not_read_scores_a_quarter(made):
+    table = evaluate_model(Foreign(), [made[0]/t for t, n in KINDS.items() if n == 4])
+    assert set(table["metric"]) == {"acc", "acc_mutual_info"} and (table["value"] == 0.25).all()
+
+
+@needs_lm_eval
+@pytest.mark.parametrize("options", [dict(context=64), dict(batch=16), dict(device="cpu"), dict(context=64, device="cpu")])
+def test_what_an_lm_has_of_its_own_is_refused(made, options):
+    with pytest.raises(ValueError, match=", ".join(options) + ": not for an LM"): evaluate_model(Fixed(), made[0]/"nextline_code", **options)
+
+
+@needs_lm_eval
+def test_an_item_counts_once_however_many_filters_a_task_has(made, tmp_path):
+    config = yaml.safe_load((made[0]/"nextline_code.yaml").read_text())
+    config["filter_list"] = [dict(name=name, filter=[dict(function="take_first")]) for name in ("one", "other")]
+    shutil.copytree(made[0]/"data", tmp_path/"data")
+    (tmp_path/"nextline_code.yaml").write_text(yaml.safe_dump(config))
+    assert (evaluate_model(Fixed(), tmp_path/"nextline_code")["n"] == 20).all()
+
+
+@needs_lm_eval
+@pytest.mark.parametrize("metric", ["acc", "acc_mutual_info"])
+def test_a_group_is_the_mean_over_its_items(made, metric):
+    table = evaluate_model(Fixed(), made[0]/"continuation", limit=7).query("metric == @metric").set_index("task")
     parts, whole = table.drop(index="continuation"), table.loc["continuation"]
     assert whole["n"] == parts["n"].sum() == 7 * len(parts) and np.isclose(whole["value"], parts["value"].mean())
     assert np.isclose(whole["stderr"], np.sqrt((parts["stderr"] ** 2).sum()) / len(parts))
@@ -273,7 +377,7 @@ def test_a_folder_may_be_moved_and_is_plain_lm_eval(made, tmp_path, monkeypatch)
 
 @needs_lm_eval
 def test_errors_name_what_is_wrong(made, exported, tmp_path):
-    for call, message in ((lambda: evaluate_model(exported, made[0], shots=7), "has 6 examples"), (lambda: evaluate_model(exported, made[0], shots=-1), "shots="),
+    for call, message in ((lambda: evaluate_model(exported, made[0], shots=9), "has 8 examples"), (lambda: evaluate_model(exported, made[0], shots=-1), "shots="),
                           (lambda: evaluate_model(exported, made[0], limit=0), "limit=0"), (lambda: load_tasks(made[0]/"nothing"), "neither such a folder"),
                           (lambda: load_tasks(tmp_path), "no tasks are here")):
         with pytest.raises(ValueError, match=message): call()
@@ -311,13 +415,41 @@ def test_the_papers_tasks_run_on_local_copies(exported, tmp_path):
     table = evaluate_model(exported, ["sciq", "arc_easy"], shots=[0, 2], data=data, context=512)
     assert table.groupby("task")["metric"].unique().map(set).tolist() == [{"acc", "acc_norm"}] * 2
     assert (table["n"] == 6).all() and np.allclose(table.groupby("task")["chance"].first(), [1 / 3, 1 / 4])
+    with pytest.raises(ValueError, match="holds 2 models"): paper_scores(pd.concat([table.assign(model=m) for m in "ab"]))
     scores = paper_scores(table)
+    pd.testing.assert_series_equal(paper_scores(table.assign(model="a")), scores)
     assert scores.index.tolist() == ["SciQ", "ARC Easy"]
     assert np.isclose(scores["SciQ"], 100 * table.query("task == 'sciq' and metric == 'acc_norm'")["value"].mean())
     lm = Fixed([("Here lies iron.\nQuestion: Which one is iron?\nAnswer:", " iron")])
     assert np.isclose(evaluate_model(lm, "sciq", data=data).set_index("metric").loc["acc", "value"], 1 / 6)
     (data/"sciq/test.jsonl").unlink()
     with pytest.raises(TaskDataMissing, match="no file for the split 'test', which sciq reads"): load_tasks("sciq", data)
+
+
+def in_parts(folder, parts, of):
+    rows = [json.loads(line) for line in (folder/"test.jsonl").open()]
+    (folder/"test.jsonl").unlink()
+    for k in parts: (folder/f"test-{k:05}-of-{of:05}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows[k::of]))
+
+
+@needs_lm_eval
+@pytest.mark.parametrize("of", [1, 3])
+def test_copies_may_have_the_names_of_the_hub(exported, tmp_path, of):
+    data = copies(tmp_path/"data")
+    expected = {d["question"] for d in load_tasks("sciq", data)[0].test_docs()}
+    in_parts(data/"sciq", range(of), of)
+    docs = [d["question"] for d in load_tasks("sciq", data)[0].test_docs()]
+    assert len(docs) == 6 and set(docs) == expected
+
+
+@needs_lm_eval
+@pytest.mark.parametrize("spoil, message", [(lambda f: in_parts(f, [0, 2], 3), "2 files for the split 'test', and by their names there are 3"),
+                                            (lambda f: shutil.copy(f/"test.jsonl", f/"test-00000-of-00001.jsonl"), "2 files for the split 'test', and by their names there are 1"),
+                                            (lambda f: (f/"test.parquet").touch(), "keep one kind")])
+def test_copies_that_lack_something_are_refused(tmp_path, spoil, message):
+    data = copies(tmp_path/"data")
+    spoil(data/"sciq")
+    with pytest.raises(ValueError, match=message): load_tasks("sciq", data)
 
 
 @needs_lm_eval
@@ -333,9 +465,16 @@ def test_without_a_network_one_line_names_the_missing_data(tmp_path):
 
 
 @needs_lm_eval
+def test_a_place_for_the_table_is_asked_for_first(made, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(evaluation, "evaluate_model", lambda *a, **k: pytest.fail("it was evaluated"))
+    assert main(["model", "--tasks", str(made[0]), "--out", str(tmp_path/"none/out.csv")]) == 1
+    assert f"there is no folder {tmp_path/'none'}" in capsys.readouterr().err and not (tmp_path/"none").exists()
+
+
+@needs_lm_eval
 def test_from_a_shell(made, exported, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert main([str(exported), "--tasks", str(made[0]/"nextline_code"), "--shots", "0", "1", "--limit", "3", "--out", str(tmp_path/"out.csv")]) == 0
-    assert pd.read_csv(tmp_path/"out.csv")["shots"].tolist() == [0, 1] and "nextline_code" in capsys.readouterr().out
+    assert pd.read_csv(tmp_path/"out.csv")["shots"].tolist() == [0, 0, 1, 1] and "nextline_code" in capsys.readouterr().out
     assert main([str(tmp_path/"none"), "--tasks", str(made[0])]) == 1
     assert "no model of transformers is here" in capsys.readouterr().err
