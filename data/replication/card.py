@@ -15,7 +15,7 @@ def tables():
     "Make the card's tables: name -> Markdown."
     made = {"swarms": list_swarms(HERE).round({"epochs": 2}).reset_index()}
     floor, spread = noise_floor(load_swarm(HERE/"noise")), load_swarm(HERE/"main_unseen").final_losses().std()
-    made["noise"] = pd.DataFrame({"domain": [display(d) for d in floor.index], "noise of one run": floor["sd"].to_numpy(), "low": floor["low"].to_numpy(), "high": floor["high"].to_numpy(),
+    made["noise"] = pd.DataFrame({"domain": [display(d) for d in floor.index], "noise of one run": floor["sd"].to_numpy(), "low": floor["low"].to_numpy(), "high": floor["high"].to_numpy(), "quietest": floor["least"].to_numpy(), "noisiest": floor["most"].to_numpy(),
                                   "spread over the 64 unseen mixtures": spread[floor.index].to_numpy()}).round(3)
     most = {n: pd.Series(load_swarm(HERE/n).meta["largest_epochs"]) for n in list_swarms(HERE).index if not n.startswith(("code", "hundred"))}
     made["epochs"] = pd.DataFrame(most).round(2).rename(index=display).rename_axis("domain").reset_index()
