@@ -7,10 +7,10 @@ __all__ = ['KINDS', 'CODE', 'ARITHMETIC', 'EXAMPLE_TOKENS', 'PAPER_TASKS', 'ACCU
            'raw_continuations', 'raw_lastwords', 'raw_nextlines', 'pairs_of_lines', 'raw_arithmetic', 'wrong_answers',
            'window_hashes', 'stand_in_training', 'Kind', 'kinds_of', 'task_config', 'Pool', 'make_tasks',
            'TaskDataMissing', 'PaperTask', 'load_tasks', 'evaluate_model', 'score_tokens', 'score_answers', 'ProxyLM',
-           'evaluate_swarm', 'paper_scores', 'main']
+           'evaluate_swarm', 'score_swarm', 'paper_scores', 'main']
 
 # %% ../nbs/70_evaluation.ipynb #2184a355
-import argparse, contextlib, functools, io, itertools, json, logging, math, os, re, shutil, sys, tempfile, warnings
+import argparse, contextlib, functools, hashlib, io, itertools, json, logging, math, os, re, shutil, sys, tempfile, warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +24,7 @@ import yaml
 from .corpora import Corpus, document_bounds, load_corpus
 from .models import CHUNK_BYTES, ModelConfig, hidden, linear
 from .paper import write_file
+from .proxies import load_weights, pick_device
 
 try: from lm_eval.api.model import LM, TemplateLM
 except ImportError: LM = TemplateLM = object   # tasks can be made without lm-eval; running them says what to install
@@ -517,7 +518,6 @@ def evaluate_model(model,                     # a folder that `regmix.models.exp
 
 def _transformers_lm(model, context, batch, device, progress):
     from lm_eval.models.huggingface import HFLM
-    from regmix.proxies import pick_device
     if (isinstance(model, Path) or str(model).startswith(('/', '.'))) and not (Path(model)/'config.json').is_file():
         raise FileNotFoundError(f'{model}: no model of transformers is here (no config.json); `regmix.models.export` writes one')
     with _quiet(progress): return HFLM(pretrained=str(model), max_length=context, batch_size=batch, device=pick_device(device))
@@ -618,6 +618,44 @@ def evaluate_swarm(weights: dict,           # name -> (K, ...) tensors
         frame.insert(0, 'model', name)
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
+
+# %% ../nbs/70_evaluation.ipynb #3c55d5c9
+def _score_part(folder, runs, corpus, context, tasks, parts): # of a worker
+    torch.set_num_threads(1)
+    weights, config = load_weights(folder, runs)
+    scores = evaluate_swarm(weights, config, load_corpus(corpus), tasks, context=context, names=runs)
+    for run, rows in scores.groupby('model', sort=False): write_file(parts/f'{run}.parquet', rows.rename(columns={'model': 'run'}).to_parquet(index=False))
+    return len(runs)
+
+def _digest(tasks): # of what is asked
+    h = hashlib.sha256()
+    for p in sorted(q for q in Path(tasks).rglob('*') if q.suffix in ('.yaml', '.jsonl')): h.update(p.name.encode() + p.read_bytes())
+    return h.hexdigest()[:12]
+
+def score_swarm(folder: str | Path,  # of a swarm trained with keep=True
+                corpus: Corpus,      # that it was trained on
+                tasks: str | Path,   # a folder that `make_tasks` wrote
+                parts: str | Path,   # where the rows of each model are kept; those there are not made again
+                together: int = 8,   # models scored in one pass
+                n_jobs: int = None,  # workers, a thread each; default: one a core
+                progress: bool = True,
+               ) -> pd.DataFrame:    # columns run, then those of `evaluate_model`
+    "Run tasks on all models of a swarm whose weights were kept, resuming what is there."
+    from joblib import Parallel, cpu_count, delayed
+    from tqdm import tqdm
+    _require()
+    folder = Path(folder).resolve()
+    definition = json.loads((folder/'definition.json').read_text())
+    if definition['corpus'] != corpus.digest: raise ValueError(f'{folder}: its models were trained on other text than that in {corpus.folder}')
+    runs = [p.stem for p in sorted((folder/'weights').glob('*.pt'))]
+    if not runs: raise FileNotFoundError(f'{folder}/weights: there are no weights: train the swarm with keep=True')
+    parts = Path(parts).resolve()/_digest(tasks)/folder.name
+    parts.mkdir(parents=True, exist_ok=True)
+    left = [r for r in runs if not (parts/f'{r}.parquet').is_file()]
+    jobs = (delayed(_score_part)(folder, left[i:i + together], corpus.folder.resolve(), definition['config']['context'], Path(tasks).resolve(), parts) for i in range(0, len(left), together))
+    with tqdm(total=len(runs), initial=len(runs) - len(left), unit='model', desc=folder.name, disable=not progress) as bar:
+        for n in Parallel(n_jobs=n_jobs or cpu_count(), return_as='generator_unordered')(jobs): bar.update(n)
+    return pd.concat([pd.read_parquet(parts/f'{r}.parquet') for r in runs], ignore_index=True)
 
 # %% ../nbs/70_evaluation.ipynb #89baf816
 def paper_scores(frame: pd.DataFrame, # of `evaluate_model`, with at least one of the paper's tasks
