@@ -26,7 +26,7 @@ OUR_FITS := ours_ridge ours_lightgbm ours_ridge_no_web ours_lightgbm_no_web ours
         ours_ridge_hundred ours_lightgbm_hundred \
         ours_lightgbm_stackexchange ours_ridge_64_330k ours_ridge_64_1m
 SIMULATIONS := smoke_search paper_text release_notebook top_512_1m top_256_1m top_256_60m
-OUR_SIMULATIONS := ours_text ours_top_256_1m ours_top_64_1m ours_top_64_330k
+OUR_SIMULATIONS := ours_text ours_no_web ours_top_256_1m ours_top_64_1m ours_top_64_330k
 EXHIBITS := table_01 table_02 table_03 table_04 table_06 table_07 table_08 table_09 table_10 table_11 appendix_g \
             figure_01 figure_02 figure_03 figure_04 figure_05 figure_07 figure_08 figure_09 figure_14 figure_15
 OUR_EXHIBITS := table_01_ours table_02_ours table_05_ours table_06_ours table_07_ours appendix_g_ours figure_02_ours figure_03_ours figure_04_ours \
@@ -34,12 +34,12 @@ OUR_EXHIBITS := table_01_ours table_02_ours table_05_ours table_06_ours table_07
 
 stamps = $(addprefix build/stamps/,$(addsuffix .stamp,$(1)))
 
-.PHONY: help reproduce replicate test data evaluate bench book lab prep install clean
+.PHONY: help reproduce replicate replicate-target test data evaluate bench book lab prep install clean
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 reproduce: build/stamps/ledger.stamp build/stamps/smoke_search.stamp ## every table and figure, and the ledger, from the logs (minutes; try -j2)
 	@echo "figures/README.md is up to date"
@@ -54,6 +54,12 @@ TIER ?= cpu
 replicate: $(READY) ## train the swarms of nbs/params/replicate-$(TIER).yaml in full, resuming what is there (hours; CORPUS=..., TIER=gpu)
 	@for s in $(or $(SWARM),$$($(PY) -m regmix.runner --list --params nbs/params/replicate-$(TIER).yaml)); do \
 	  $(RUN) $$s --params nbs/params/replicate-$(TIER).yaml $(if $(CORPUS),--corpus $(CORPUS)) $(if $(SET),--set $(SET)) || exit 1; done
+
+# the same for the models that are trained on what the methods propose; CORPUS must be the text of data/replication, and the candidates' weights those of
+# make replicate SWARM=unseen_4m
+replicate-target: build/stamps/ours_text.stamp build/stamps/ours_no_web.stamp ## train the target models of all methods and run tasks on them, resuming (hours; CORPUS=...)
+	@for s in $(or $(SWARM),$$($(PY) -m regmix.runner --list --params nbs/params/targets-$(TIER).yaml)); do \
+	  $(RUN) $$s --params nbs/params/targets-$(TIER).yaml $(if $(CORPUS),--corpus $(CORPUS)) $(if $(SET),--set $(SET)) || exit 1; done
 
 data: $(READY) ## fetch the authors' logs into data/authors, each checked against its SHA-256
 	$(PY) -m regmix.paper
@@ -125,6 +131,7 @@ $(call stamps,$(OUR_SIMULATIONS)): build/stamps/%.stamp: nbs/stages/30_simulate_
 	@$(RUN) $* --stamp $@ --inputs $^
 
 $(call stamps,ours_text): build/stamps/ours_lightgbm.stamp
+$(call stamps,ours_no_web): build/stamps/ours_lightgbm_no_web.stamp
 $(call stamps,ours_top_256_1m): build/stamps/ours_ridge.stamp
 $(call stamps,ours_top_64_1m): build/stamps/ours_ridge_64_1m.stamp
 $(call stamps,ours_top_64_330k): build/stamps/ours_ridge_64_330k.stamp
