@@ -147,3 +147,13 @@ def test_the_gallery_names_the_rows_of_its_notes():
     page = (ROOT/"figures/README.md").read_text()
     notes = re.findall(r"^- (.*)$", page, re.M)
     assert notes and all(re.match(rf"\*({'|'.join(VERDICTS)})\*, \S|… and \d+ more note", n) for n in notes)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT/"nbs/params").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_parameter_file_fits_its_notebooks(path):
+    runs, reproduced = sections(path), sections(PARAMS)
+    assert len({r["result"] for r in runs.values()}) == len(runs) > 0
+    for name, r in runs.items():
+        check_parameters(ROOT/r["notebook"], r["parameters"])
+        if r["notebook"].endswith("35_train_targets.ipynb"):
+            for simulation in r["parameters"]["simulations"].values(): assert reproduced[simulation]["notebook"].endswith("30_simulate_mixtures.ipynb")
