@@ -51,15 +51,18 @@ test: $(READY) ## rules of the notebooks, the notebooks themselves, pytest
 # CORPUS: a folder of text by domain (<domain>-*.jsonl, ...) or of a corpus, or `pile`; SWARM: sections, by default all of them;
 # SET: parameters that replace those of the file, as in SET="model=330K n=64"
 TIER ?= cpu
+each = @test -f nbs/params/$(1) || { echo "there is no nbs/params/$(1)" >&2; exit 2; }; \
+	for s in $(or $(SWARM),$$($(PY) -m regmix.runner --list --params nbs/params/$(1))); do \
+	  $(RUN) $$s --params nbs/params/$(1) $(if $(CORPUS),--corpus $(CORPUS)) $(if $(SET),--set $(SET)) || exit 1; done
 replicate: $(READY) ## train the swarms of nbs/params/replicate-$(TIER).yaml in full, resuming what is there (hours; CORPUS=..., TIER=gpu)
-	@for s in $(or $(SWARM),$$($(PY) -m regmix.runner --list --params nbs/params/replicate-$(TIER).yaml)); do \
-	  $(RUN) $$s --params nbs/params/replicate-$(TIER).yaml $(if $(CORPUS),--corpus $(CORPUS)) $(if $(SET),--set $(SET)) || exit 1; done
+	$(call each,replicate-$(TIER).yaml)
 
 # the same for the models that are trained on what the methods propose; CORPUS must be the text of data/replication, and the candidates' weights those of
 # make replicate SWARM=unseen_4m
-replicate-target: build/stamps/ours_text.stamp build/stamps/ours_no_web.stamp ## train the target models of all methods and run tasks on them, resuming (hours; CORPUS=...)
-	@for s in $(or $(SWARM),$$($(PY) -m regmix.runner --list --params nbs/params/targets-$(TIER).yaml)); do \
-	  $(RUN) $$s --params nbs/params/targets-$(TIER).yaml $(if $(CORPUS),--corpus $(CORPUS)) $(if $(SET),--set $(SET)) || exit 1; done
+replicate-target: build/stamps/ours_text.stamp build/stamps/ours_no_web.stamp ## train the target models of all methods on the text of data/replication and run tasks on them, resuming (hours; CORPUS=...)
+	@test -n "$(CORPUS)" || { echo "replicate-target: give the text that the swarms of data/replication were trained on: CORPUS=folder (see data/replication/README.md)" >&2; exit 2; }
+	@test -n "$(SWARM)" -o -d build/replication/unseen_4m/weights || { echo "replicate-target: the 64 candidates are not here: make replicate SWARM=unseen_4m CORPUS=$(CORPUS) first (four hours of a core), or pick sections with SWARM=" >&2; exit 2; }
+	$(call each,targets-$(TIER).yaml)
 
 data: $(READY) ## fetch the authors' logs into data/authors, each checked against its SHA-256
 	$(PY) -m regmix.paper

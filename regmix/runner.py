@@ -144,6 +144,7 @@ def main(argv: list = None):
         if args.name not in runs: raise SystemExit(f"{args.params} has no section {args.name!r}; it has {', '.join(runs)}")
         r = runs[args.name]
         r['parameters'] |= {k: yaml.safe_load(v) for k, _, v in (s.partition('=') for s in args.set)}
+        if given := r['parameters'].get('folder'): r['result'] = f"{given}/{'/'.join(RESULTS[Path(r['notebook']).stem][1:])}"   # --set may have moved it
         if args.corpus and r['parameters'].get('corpus') == 'installed': r['parameters']['corpus'] = args.corpus
         result = ROOT/r['result']
         inputs = [p for p in args.inputs if Path(p).suffix not in ('.yaml', '.stamp')]
