@@ -59,9 +59,10 @@ replicate: $(READY) ## train the swarms of nbs/params/replicate-$(TIER).yaml in 
 
 # the same for the models that are trained on what the methods propose; CORPUS must be the text of data/replication, and the candidates' weights those of
 # make replicate SWARM=unseen_4m
-replicate-target: build/stamps/ours_text.stamp build/stamps/ours_no_web.stamp ## train the target models of all methods on the text of data/replication and run tasks on them, resuming (hours; CORPUS=...)
+replicate-target: $(READY) ## train the target models of all methods on the text of data/replication and run tasks on them, resuming (hours; CORPUS=...)
 	@test -n "$(CORPUS)" || { echo "replicate-target: give the text that the swarms of data/replication were trained on: CORPUS=folder (see data/replication/README.md)" >&2; exit 2; }
 	@test -n "$(SWARM)" -o -d build/replication/unseen_4m/weights || { echo "replicate-target: the 64 candidates are not here: make replicate SWARM=unseen_4m CORPUS=$(CORPUS) first (four hours of a core), or pick sections with SWARM=" >&2; exit 2; }
+	@$(MAKE) --no-print-directory $(call stamps,ours_text ours_no_web)
 	$(call each,targets-$(TIER).yaml)
 
 data: $(READY) ## fetch the authors' logs into data/authors, each checked against its SHA-256

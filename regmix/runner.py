@@ -109,14 +109,17 @@ def run(notebook: str | Path,  # a stage or an exhibit
 RESULTS = {'10_train_proxies': ('swarms', 'swarm.json'), '20_fit_regression': ('fits', 'fit.json'), '30_simulate_mixtures': ('simulations', 'simulation.json'),
            '35_train_targets': ('targets', 'swarm/swarm.json'), '40_evaluate': ('scores', 'scores.json')}
 
+def _result(stage, name, given): # the file that a stage writes last
+    folder, file = RESULTS[stage]
+    return f"{given.get('folder') or f'build/{folder}/{name}'}/{file}"
+
 def sections(params: str | Path) -> dict: # name: {'notebook', 'result', 'parameters'}
     "Read a file of parameters: for each run its notebook, and the values that differ from the notebook's own."
     spec = yaml.safe_load(Path(params).read_text())
     out = {}
     for name, given in (spec.get('stages') or {}).items():
         given = dict(given); notebook = given.pop('notebook')
-        folder, file = RESULTS[notebook]
-        out[name] = dict(notebook=f'nbs/stages/{notebook}.ipynb', result=f"{given.get('folder') or f'build/{folder}/{name}'}/{file}", parameters={'name': name, **given})
+        out[name] = dict(notebook=f'nbs/stages/{notebook}.ipynb', result=_result(notebook, name, given), parameters={'name': name, **given})
     for name, given in (spec.get('exhibits') or {}).items():
         out[name] = dict(notebook=f'nbs/exhibits/{name}.ipynb', result=f'build/ledger/{name}.csv', parameters=dict(given or {}))
     return out
@@ -144,7 +147,7 @@ def main(argv: list = None):
         if args.name not in runs: raise SystemExit(f"{args.params} has no section {args.name!r}; it has {', '.join(runs)}")
         r = runs[args.name]
         r['parameters'] |= {k: yaml.safe_load(v) for k, _, v in (s.partition('=') for s in args.set)}
-        if given := r['parameters'].get('folder'): r['result'] = f"{given}/{'/'.join(RESULTS[Path(r['notebook']).stem][1:])}"   # --set may have moved it
+        if (stage := Path(r['notebook']).stem) in RESULTS: r['result'] = _result(stage, args.name, r['parameters'])   # --set may have moved it
         if args.corpus and r['parameters'].get('corpus') == 'installed': r['parameters']['corpus'] = args.corpus
         result = ROOT/r['result']
         inputs = [p for p in args.inputs if Path(p).suffix not in ('.yaml', '.stamp')]
