@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-VOCAB, CONTEXT, BATCH, STEPS = 8192, 256, 8, int(sys.argv[1]) if len(sys.argv) > 1 else 20
+VOCAB, CONTEXT, BATCH, STEPS = 8192, 256, 8, int(sys.argv[1]) if len(sys.argv) > 1 else 40
 WORKERS = os.cpu_count()
 
 

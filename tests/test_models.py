@@ -172,7 +172,7 @@ def test_compiles_whole():
     weights, x = shaken(TINY, [0, 1, 2]), batch()
     for dtype in (torch.float32, torch.bfloat16):
         compiled = torch.compile(hidden, backend="eager", fullgraph=True)
-        assert torch.equal(compiled(weights, TINY, x, dtype), hidden(weights, TINY, x, dtype))
+        assert torch.allclose(compiled(weights, TINY, x, dtype), hidden(weights, TINY, x, dtype), atol=1e-5 if dtype == torch.float32 else 0.1)   # compiled are the plain parts
 
 
 # the loss
@@ -220,7 +220,7 @@ def test_a_second_backward_is_an_error_and_not_a_wrong_answer():
 def test_all_models_in_one_chunk(monkeypatch):
     "What a GPU does: a chunk holds rows of every model."
     import regmix.models
-    def grouped(K, N, V, device, chunk_bytes): return [(slice(0, K), slice(i, min(i + 5, N))) for i in range(0, N, 5)]
+    def grouped(K, N, row_bytes, device, chunk_bytes): return [(slice(0, K), slice(i, min(i + 5, N))) for i in range(0, N, 5)]
     weights, x, y = shaken(TINY, [0, 1, 2]), batch(), batch(seed=1).flatten(1)
     loss, grads = step(weights, x, y)
     monkeypatch.setattr(regmix.models, "_chunks", grouped)
@@ -238,11 +238,11 @@ def test_all_models_in_one_chunk(monkeypatch):
 def test_chunks_cover_everything_once(K, N, V, device):
     from regmix.models import _chunks
     seen = torch.zeros(K, N, dtype=torch.int)
-    parts = _chunks(K, N, V, torch.device(device), None)
+    parts = _chunks(K, N, V * 2, torch.device(device), None)
     for k, rows in parts: seen[k, rows] += 1
     assert (seen == 1).all()
     first = seen[parts[0]].numel()
-    assert all(seen[p].numel() <= first for p in parts) and first * V * 4 <= max(1 << 29, 256 * V * 4)
+    assert all(seen[p].numel() <= first for p in parts) and first * V * 2 <= max(1 << 28, 256 * V * 2)
 
 
 def test_extreme_logits_stay_finite():
@@ -258,8 +258,43 @@ def test_bfloat16_logits_with_a_softmax_in_float32():
     expected = F.cross_entropy(z.float().transpose(1, 2), torch.zeros(2, 30, dtype=torch.long), reduction="none")
     ours = token_losses(h, head.float(), torch.zeros(2, 30, dtype=torch.long))
     assert ours.dtype == torch.float32 and torch.allclose(ours, expected, atol=1e-5)
-    total, p = softmax_rows(z.clone())
-    assert p.dtype == torch.bfloat16 and torch.allclose(total, z.float().logsumexp(-1), atol=1e-5)
+    losses, p = softmax_rows(z.clone(), torch.zeros(2, 30, 1, dtype=torch.long))
+    assert p.dtype == torch.bfloat16 and torch.allclose(losses, expected, atol=1e-5)
+
+
+def test_training_in_bfloat16_follows_float32():
+    "Parts written by hand, on a CPU: losses and gradients as near as bfloat16 allows, over several blocks of attention."
+    weights = shaken(TINY, [0, 1])
+    g = seeded(3)
+    x, y = (torch.randint(TINY.vocab_size, (2, 2, 150), generator=g) for _ in "xy")
+    found = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        leaves = {n: w.clone().requires_grad_() for n, w in weights.items()}
+        loss = cross_entropy(hidden(leaves, TINY, x, dtype), leaves["head"], y.flatten(1))
+        loss.sum().backward()
+        found[dtype] = loss.detach(), {n: w.grad for n, w in leaves.items()}
+    (loss, grads), (loss_b, grads_b) = found.values()
+    assert torch.allclose(loss_b, loss, rtol=0.01)
+    for n in grads: assert (grads_b[n] - grads[n]).norm() < 0.05 * grads[n].norm(), n
+
+
+def test_a_hopeless_token_has_a_finite_loss_in_training_and_nan_stays():
+    h, head = (torch.eye(4)[None] * 300).requires_grad_(), torch.eye(4)[None]
+    y = torch.tensor([[1, 0, 3, 0]])
+    assert 200 < cross_entropy(h.detach(), head, y).item() and 80/4 < cross_entropy(h, head, y).item() < 300
+    assert cross_entropy(h * math.nan, head, y).isnan().all()
+
+
+@pytest.mark.parametrize("T", [1, 63, 64, 65, 200])
+@pytest.mark.parametrize("n", [1, 5])
+def test_blocks_of_attention_are_as_the_whole(T, n, monkeypatch):
+    import regmix.models
+    monkeypatch.setattr(regmix.models, "SCORES", 2 * 64 * T)   # two heads at a time
+    q, k, v = (torch.randn(n, T, 8, generator=seeded(s), requires_grad=True) for s in range(3))
+    ours, theirs = regmix.models._Attend.apply(q, k, v), regmix.models.attend(q, k, v)
+    g = torch.randn(n, T, 8, generator=seeded(4))
+    assert torch.allclose(ours, theirs, atol=1e-5)
+    for a, b in zip(torch.autograd.grad(ours, (q, k, v), g), torch.autograd.grad(theirs, (q, k, v), g)): assert torch.allclose(a, b, atol=1e-5)
 
 
 class Largest(TorchDispatchMode):
