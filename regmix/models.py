@@ -366,7 +366,7 @@ class _CrossEntropy(torch.autograd.Function):
             torch.bmm(p, w[k], out=dh[k, rows])
             if rows.start == 0: dw[k] = torch.bmm(p.mT, h[k, rows])
             elif p.dtype == dw.dtype: dw[k].baddbmm_(p.mT, h[k, rows])
-            else: dw[k] += torch.bmm(p.mT, h[k, rows])
+            else: dw[k].add_(torch.bmm(p.mT, h[k, rows]))
         ctx.save_for_backward(dh, dw)
         ctx.n = 1 if share is not None else h.shape[1]
         return losses.mean(-1) if share is None else (losses * share).sum(-1)

@@ -323,12 +323,12 @@ def test_a_failing_group_does_not_lose_the_others(corpus, mixtures, whole, tmp_p
 
 
 def test_another_definition_is_refused_and_nothing_changes(corpus, mixtures, whole, tmp_path):
-    train_swarm(mixtures.iloc[:2], corpus, tmp_path/"toy", CONFIG, group=2, n_jobs=1, progress=False)
+    train_swarm(mixtures.iloc[:2], corpus, tmp_path/"toy", CONFIG, group=2, precision="float32", n_jobs=1, progress=False)
     def state(): return {p: p.read_bytes() for p in (tmp_path/"toy").rglob("*") if p.is_file()}
     before = state()
     for change, words in ((dict(config=dataclasses.replace(CONFIG, lr=1e-3)), "config.lr"), (dict(seeds=[1, 2]), "seeds"), (dict(group=1), "group"), (dict(precision="bfloat16"), "precision")):
         with pytest.raises(ValueError, match=f"begun with other .*{words}"):
-            train_swarm(mixtures.iloc[:2], corpus, tmp_path/"toy", **{"config": CONFIG, "group": 2, **change}, n_jobs=1, progress=False)
+            train_swarm(mixtures.iloc[:2], corpus, tmp_path/"toy", **{"config": CONFIG, "group": 2, "precision": "float32", **change}, n_jobs=1, progress=False)
     assert state() == before
     (tmp_path/"mine").mkdir()
     (tmp_path/"mine/thesis.txt").write_text("precious")
