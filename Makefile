@@ -12,7 +12,7 @@ endif
 PY := $(BIN)/python
 
 PARAMS := nbs/params/reproduce.yaml
-RUN = $(PY) -m regmix.runner
+RUNNER = $(PY) -m regmix.runner
 CODE := $(filter-out regmix/_modidx.py,$(wildcard regmix/*.py))
 TRAINING := $(patsubst %,regmix/%.py,paper mixtures swarms text installed corpora models proxies)
 PAPER := $(wildcard data/paper/*.csv)
@@ -29,12 +29,13 @@ SIMULATIONS := smoke_search paper_text release_notebook top_512_1m top_256_1m to
 OUR_SIMULATIONS := ours_text ours_no_web ours_64_4m ours_k_1000 ours_top_256_1m ours_top_64_1m ours_top_64_330k
 EXHIBITS := table_01 table_02 table_03 table_04 table_06 table_07 table_08 table_09 table_10 table_11 appendix_g \
             figure_01 figure_02 figure_03 figure_04 figure_05 figure_07 figure_08 figure_09 figure_14 figure_15
-OUR_EXHIBITS := table_01_ours table_02_ours table_05_ours table_06_ours table_07_ours appendix_g_ours figure_02_ours figure_03_ours figure_04_ours \
-            figure_05_ours figure_06_ours figure_07_ours figure_08_ours figure_09_ours figure_10_ours figure_14_ours figure_15_ours
+OUR_EXHIBITS := table_01_ours table_02_ours table_03_ours table_04_ours table_05_ours table_06_ours table_07_ours table_08_ours table_10_ours table_11_ours appendix_g_ours \
+            figure_01_ours figure_02_ours figure_03_ours figure_04_ours figure_05_ours figure_06_ours figure_07_ours figure_08_ours figure_09_ours figure_10_ours \
+            figure_14_ours figure_15_ours
 
 stamps = $(addprefix build/stamps/,$(addsuffix .stamp,$(1)))
 
-.PHONY: help reproduce replicate replicate-target test data evaluate bench book lab prep install clean
+.PHONY: help reproduce replicate replicate-target test data export evaluate bench book lab prep install clean
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
@@ -53,7 +54,7 @@ test: $(READY) ## rules of the notebooks, the notebooks themselves, pytest
 TIER ?= cpu
 each = @test -f nbs/params/$(1) || { echo "there is no nbs/params/$(1)" >&2; exit 2; }; \
 	for s in $(or $(SWARM),$$($(PY) -m regmix.runner --list --params nbs/params/$(1))); do \
-	  $(RUN) $$s --params nbs/params/$(1) $(if $(CORPUS),--corpus $(CORPUS)) $(if $(SET),--set $(SET)) || exit 1; done
+	  $(RUNNER) $$s --params nbs/params/$(1) $(if $(CORPUS),--corpus $(CORPUS)) $(if $(SET),--set $(SET)) || exit 1; done
 replicate: $(READY) ## train the swarms of nbs/params/replicate-$(TIER).yaml in full, resuming what is there (hours; CORPUS=..., TIER=gpu)
 	$(call each,replicate-$(TIER).yaml)
 
@@ -67,6 +68,11 @@ replicate-target: $(READY) ## train the target models of all methods on the text
 
 data: $(READY) ## fetch the authors' logs into data/authors, each checked against its SHA-256
 	$(PY) -m regmix.paper
+
+# FROM: the folder of a swarm whose weights were kept; RUN: the name of a run; TO: the new folder; CORPUS: where its corpus lies, if not in build/corpora
+export: $(READY) ## write one model of a swarm as a folder for transformers (FROM=build/replication/targets/runs/fixed RUN=RegMix-0 TO=folder)
+	@test -n "$(FROM)" && test -n "$(RUN)" && test -n "$(TO)" || { echo "export: say which model, and where to: make export FROM=swarm RUN=name TO=folder [CORPUS=folder]" >&2; exit 2; }
+	@$(PY) -m regmix.proxies $(FROM) $(RUN) $(TO) $(if $(CORPUS),--corpus $(CORPUS))
 
 # MODEL: a folder of transformers or a name on the hub; TASKS: paper, a folder of make_tasks, or names of lm-eval; SHOTS="0 1 2 3 4 5"; DATA: local copies
 evaluate: $(READY) ## run downstream tasks on a model (MODEL=..., TASKS=paper, SHOTS=0, LIMIT=, DATA=, OUT=results.csv)
@@ -116,23 +122,23 @@ build/stamps/authors.stamp: $(AUTHORS) $(GIVEN) | $(READY)
 
 # --- stages ---
 $(call stamps,$(SWARMS)): build/stamps/%.stamp: nbs/stages/10_train_proxies.ipynb $(PARAMS) $(TRAINING) | $(READY)
-	@$(RUN) $* --stamp $@ --inputs $^
+	@$(RUNNER) $* --stamp $@ --inputs $^
 
 $(call stamps,smoke_unseen): build/stamps/smoke.stamp
 $(call stamps,smoke_ridge): build/stamps/smoke.stamp build/stamps/smoke_unseen.stamp
 $(call stamps,smoke_search): build/stamps/smoke_ridge.stamp
 
 $(call stamps,$(FITS)): build/stamps/%.stamp: nbs/stages/20_fit_regression.ipynb $(PARAMS) $(CODE) $(PAPER) build/stamps/authors.stamp | $(READY)
-	@$(RUN) $* --stamp $@ --inputs $^
+	@$(RUNNER) $* --stamp $@ --inputs $^
 
 $(call stamps,$(SIMULATIONS)): build/stamps/%.stamp: nbs/stages/30_simulate_mixtures.ipynb $(PARAMS) $(CODE) $(PAPER) build/stamps/authors.stamp | $(READY)
-	@$(RUN) $* --stamp $@ --inputs $^
+	@$(RUNNER) $* --stamp $@ --inputs $^
 
 $(call stamps,$(OUR_FITS)): build/stamps/%.stamp: nbs/stages/20_fit_regression.ipynb $(PARAMS) $(CODE) $(OURS) | $(READY)
-	@$(RUN) $* --stamp $@ --inputs $^
+	@$(RUNNER) $* --stamp $@ --inputs $^
 
 $(call stamps,$(OUR_SIMULATIONS)): build/stamps/%.stamp: nbs/stages/30_simulate_mixtures.ipynb $(PARAMS) $(CODE) | $(READY)
-	@$(RUN) $* --stamp $@ --inputs $^
+	@$(RUNNER) $* --stamp $@ --inputs $^
 
 $(call stamps,ours_text): build/stamps/ours_lightgbm.stamp
 $(call stamps,ours_k_1000): build/stamps/ours_lightgbm.stamp
@@ -148,7 +154,7 @@ $(call stamps,top_256_60m): build/stamps/lightgbm_256_60m.stamp
 
 # --- exhibits ---
 $(call stamps,$(EXHIBITS)): build/stamps/%.stamp: nbs/exhibits/%.ipynb $(PARAMS) $(CODE) $(PAPER) build/stamps/authors.stamp | $(READY)
-	@$(RUN) $* --stamp $@ --inputs $^
+	@$(RUNNER) $* --stamp $@ --inputs $^
 
 $(call stamps,table_02): $(call stamps,ridge_512 lightgbm_512 lightgbm_early_stopped)
 $(call stamps,figure_02 figure_04 figure_09): $(call stamps,ridge_512 lightgbm_512)
@@ -159,18 +165,17 @@ $(call stamps,figure_07): $(call stamps,ridge_all)
 $(call stamps,figure_14): $(call stamps,top_512_1m top_256_1m top_256_60m)
 
 $(call stamps,$(OUR_EXHIBITS)): build/stamps/%.stamp: nbs/exhibits/%.ipynb $(PARAMS) $(CODE) $(PAPER) $(OURS) | $(READY)
-	@$(RUN) $* --stamp $@ --inputs $^
+	@$(RUNNER) $* --stamp $@ --inputs $^
 
 $(call stamps,table_02_ours): $(call stamps,ours_ridge_all ours_lightgbm_all)
 $(call stamps,table_02_ours figure_02_ours figure_04_ours figure_09_ours): $(call stamps,ours_ridge ours_lightgbm)
 $(call stamps,figure_03_ours): $(call stamps,ours_lightgbm_stackexchange)
 $(call stamps,table_05_ours): $(call stamps,ours_ridge_hundred ours_lightgbm_hundred)
-$(call stamps,table_06_ours figure_06_ours): $(call stamps,ours_ridge_no_web ours_lightgbm_no_web)
-$(call stamps,figure_06_ours): $(call stamps,ours_ridge_all ours_lightgbm_all)
+$(call stamps,table_06_ours): $(call stamps,ours_ridge_no_web ours_lightgbm_no_web)
 $(call stamps,table_07_ours): $(call stamps,ours_text ours_top_256_1m ours_ridge ours_lightgbm)
 $(call stamps,figure_07_ours): $(call stamps,ours_ridge_all ours_ridge_code)
 $(call stamps,figure_14_ours): $(call stamps,ours_top_256_1m ours_top_64_1m ours_top_64_330k)
 $(call stamps,appendix_g_ours): $(call stamps,ours_ridge_all ours_lightgbm_all)
 
 build/stamps/ledger.stamp: $(call stamps,$(EXHIBITS) $(OUR_EXHIBITS))
-	@$(RUN) ledger --stamp $@
+	@$(RUNNER) ledger --stamp $@

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ALPHAS', 'TREES', 'REPEATABLE', 'ESTIMATORS', 'METRICS', 'make_estimator', 'MixtureRegressor', 'coefficients',
-           'evaluate', 'Interval', 'rho_interval', 'correlate', 'seed_residuals', 'noise_floor', 'rho_ceiling',
-           'curve_predictions', 'score_curve', 'learning_curve', 'curve_band', 'draws_interval', 'curve_draws',
-           'save_model', 'load_model', 'booster', 'stopping_round', 'fit_early_stopped']
+           'evaluate', 'Interval', 'rho_interval', 'correlate', 'seed_residuals', 'noise_floor', 'compare_methods',
+           'rho_ceiling', 'curve_predictions', 'score_curve', 'learning_curve', 'curve_band', 'draws_interval',
+           'curve_draws', 'save_model', 'load_model', 'booster', 'stopping_round', 'fit_early_stopped']
 
 # %% ../nbs/50_regression.ipynb #3edbabb2
 import json
@@ -275,6 +275,23 @@ def noise_floor(
     sd, each = (away ** 2).sum().div(df) ** 0.5, away.groupby(group).std()
     low, high = (sd * (df / chi2.ppf((1 + s * level) / 2, df)) ** 0.5 for s in (1, -1))
     return pd.DataFrame({'sd': sd, 'low': low, 'high': high, 'least': each.min(), 'most': each.max(), 'runs': len(away), 'mixtures': group.nunique()}).rename_axis('target')
+
+# %% ../nbs/50_regression.ipynb #208132b5
+def compare_methods(
+    values: pd.Series,  # one a run: a loss or a score
+    method: pd.Series,  # of each run, the same index
+    one: str,  # the method that the others are held against
+    level: float = 0.95,  # of the intervals
+) -> pd.DataFrame:  # index method in order of appearance, columns mean, seeds, difference, low, high (minus `one`), noise (between seeds, the same for all)
+    "Compare methods that were run with several seeds each; the noise between seeds is pooled over all of them (Student's t)."
+    from scipy.stats import t
+    groups = values.groupby(method.loc[values.index], sort=False)
+    mean, n = groups.mean(), groups.size()
+    if one not in mean: raise ValueError(f'no run of {one!r}; there is {", ".join(mean.index)}')
+    if (df := len(values) - len(n)) < 1: raise ValueError('every method has one run; the noise between seeds needs some with several')
+    noise = (((values - groups.transform('mean')) ** 2).sum() / df) ** 0.5
+    half, difference = t.ppf((1 + level) / 2, df) * noise * (1 / n + 1 / n[one]) ** 0.5, mean - mean[one]
+    return pd.DataFrame({'mean': mean, 'seeds': n, 'difference': difference, 'low': difference - half, 'high': difference + half, 'noise': noise}).rename_axis('method')
 
 # %% ../nbs/50_regression.ipynb #2eabb4ee
 def rho_ceiling(
