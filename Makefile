@@ -24,7 +24,7 @@ FITS := smoke_ridge  ridge_512 lightgbm_512 lightgbm_early_stopped ridge_no_web 
         lightgbm_stackexchange lightgbm_256_1m lightgbm_256_60m
 OUR_FITS := ours_ridge ours_lightgbm ours_ridge_no_web ours_lightgbm_no_web ours_ridge_all ours_lightgbm_all ours_ridge_code \
         ours_ridge_hundred ours_lightgbm_hundred \
-        ours_lightgbm_stackexchange ours_lightgbm_64_4m ours_ridge_64_330k ours_ridge_64_1m
+        ours_lightgbm_stackexchange ours_lightgbm_64_4m ours_ridge_64_4m ours_ridge_64_330k ours_ridge_64_1m
 SIMULATIONS := smoke_search paper_text release_notebook top_512_1m top_256_1m top_256_60m
 OUR_SIMULATIONS := ours_text ours_no_web ours_64_4m ours_k_1000 ours_top_256_1m ours_top_64_1m ours_top_64_330k
 EXHIBITS := table_01 table_02 table_03 table_04 table_06 table_07 table_08 table_09 table_10 table_11 appendix_g \
@@ -172,6 +172,7 @@ $(call stamps,table_02_ours figure_02_ours figure_04_ours figure_09_ours): $(cal
 $(call stamps,figure_03_ours): $(call stamps,ours_lightgbm_stackexchange)
 $(call stamps,table_05_ours): $(call stamps,ours_ridge_hundred ours_lightgbm_hundred)
 $(call stamps,table_06_ours): $(call stamps,ours_ridge_no_web ours_lightgbm_no_web)
+$(call stamps,table_11_ours): $(call stamps,ours_ridge_64_4m)
 $(call stamps,table_07_ours): $(call stamps,ours_text ours_top_256_1m ours_ridge ours_lightgbm)
 $(call stamps,figure_07_ours): $(call stamps,ours_ridge_all ours_ridge_code)
 $(call stamps,figure_14_ours): $(call stamps,ours_top_256_1m ours_top_64_1m ours_top_64_330k)

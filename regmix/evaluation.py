@@ -483,7 +483,7 @@ def _table(results: dict, shots: int) -> list[dict]:
     return list(rows.values())
 
 # %% ../nbs/70_evaluation.ipynb #a4baf9b2
-def evaluate_model(model,                     # a folder that `regmix.models.export` wrote, a name on the hub, or an LM of lm-eval
+def evaluate_model(model,                     # a folder that `export` or `export_run` wrote, a name on the hub, or an LM of lm-eval
                    tasks,                     # as for `load_tasks`
                    shots: int | list = 0,     # worked examples in a prompt; of a list, each in turn
                    limit: int = None,         # items of each task that are used, at most; a multiple of 4 keeps fours whole
@@ -502,6 +502,7 @@ def evaluate_model(model,                     # a folder that `regmix.models.exp
     shots = [shots] if isinstance(shots, int | np.integer) else list(shots)
     if not shots or any(s < 0 or s != int(s) for s in shots): raise ValueError(f'shots={shots!r}: give whole numbers of at least 0')
     if limit is not None and not (limit >= 1 and limit == int(limit)): raise ValueError(f'limit={limit!r}: give a number of items, or None for all')
+    if not isinstance(model, LM): _check_model(model)   # before tasks are prepared, which takes longer
     loaded = TaskManager(include_defaults=False).load(load_tasks(tasks, data))
     for name, task in loaded['tasks'].items():
         if max(shots) and max(shots) > (have := len(task.fewshot_docs())): raise ValueError(f'shots={max(shots)}: {name} has {have} examples')
@@ -516,11 +517,19 @@ def evaluate_model(model,                     # a folder that `regmix.models.exp
         if cut.n: warnings.warn(f'{cut.n} prompts with {s} shots are longer than the {lm.max_length} tokens that the model reads; they were cut on the left', stacklevel=2)
     return pd.DataFrame(rows)
 
+def _check_model(model):
+    "Refuse a path that holds no model; what can be a name on the hub is left to transformers."
+    a_path = isinstance(model, Path) or str(model).startswith(('/', '.')) or str(model).count('/') > 1 or Path(model).is_dir()
+    if a_path and not (Path(model)/'config.json').is_file():
+        raise FileNotFoundError(f'{model}: no model of transformers is here (no config.json); `regmix.models.export` and `make export` write one')
+
 def _transformers_lm(model, context, batch, device, progress):
     from lm_eval.models.huggingface import HFLM
-    if (isinstance(model, Path) or str(model).startswith(('/', '.'))) and not (Path(model)/'config.json').is_file():
-        raise FileNotFoundError(f'{model}: no model of transformers is here (no config.json); `regmix.models.export` writes one')
-    with _quiet(progress): return HFLM(pretrained=str(model), max_length=context, batch_size=batch, device=pick_device(device))
+    try:
+        with _quiet(progress): return HFLM(pretrained=str(model), max_length=context, batch_size=batch, device=pick_device(device))
+    except OSError as e:
+        if Path(model).is_dir(): raise
+        raise FileNotFoundError(f'{model}: there is no such folder, and the Hugging Face hub gave no model of this name: {str(e).strip().splitlines()[0]}') from e
 
 # %% ../nbs/70_evaluation.ipynb #02baf0b4
 def score_tokens(h: torch.Tensor,         # (K, N, D) after the last norm
@@ -691,7 +700,7 @@ def main(argv: list[str] | None = None) -> int: # exit status
         print(f'evaluation: --out {a.out}: there is no folder {a.out.parent}', file=sys.stderr)
         return 1
     _offline_if_unreachable()
-    try: frame = evaluate_model(a.model, load_tasks(a.tasks, a.data), a.shots, a.limit, context=a.context, progress=True)
+    try: frame = evaluate_model(a.model, a.tasks, a.shots, a.limit, context=a.context, data=a.data, progress=True)
     except (ImportError, OSError, ValueError) as e:
         print('evaluation: ' + str(e).strip().splitlines()[0], file=sys.stderr)
         return 1

@@ -169,17 +169,17 @@ def _part(x, plain, by_hand):
 class _Norm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, eps, dtype):
-        r = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
-        n = (x * r).to(dtype)
-        ctx.save_for_backward(n, r)
+        inverse = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        n = (x * inverse).to(dtype)
+        ctx.save_for_backward(n, inverse)
         return n
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, g):
-        n, r = ctx.saved_tensors
-        along = (g * n).sum(-1, keepdim=True, dtype=r.dtype).div_(-g.shape[-1])
-        return torch.addcmul(g, n, along.to(n.dtype)) * r, None, None
+        n, inverse = ctx.saved_tensors
+        along = (g * n).sum(-1, keepdim=True, dtype=inverse.dtype).div_(-g.shape[-1])
+        return torch.addcmul(g, n, along.to(n.dtype)) * inverse, None, None
 
 def _turn(x, cos, sin):  # x (..., T, 2, H, h); cos, sin (T, 1, H, h)
     return (x * cos).addcmul_(x.roll(x.shape[-1] // 2, -1), sin)

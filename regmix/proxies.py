@@ -6,10 +6,10 @@
 __all__ = ['FORMAT', 'TrainConfig', 'learning_rate', 'random_stream', 'draw_positions', 'domains_at', 'draw_domains', 'plan',
            'Batches', 'Validation', 'clip_gradients', 'Group', 'broken', 'save_checkpoint', 'load_checkpoint',
            'save_weights', 'load_weights', 'pick_device', 'pick_precision', 'group_size', 'define', 'train_group',
-           'gather', 'train_swarm', 'retrain', 'bits_per_byte']
+           'gather', 'train_swarm', 'retrain', 'corpus_of', 'export_run', 'main', 'bits_per_byte']
 
 # %% ../nbs/40_proxies.ipynb #102845ed
-import ctypes, dataclasses, fcntl, hashlib, json, math, os, platform, shutil, subprocess, threading, time, traceback
+import argparse, ctypes, dataclasses, fcntl, hashlib, json, math, os, platform, shutil, subprocess, sys, threading, time, traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,8 +23,8 @@ import torch
 from . import __version__
 from .corpora import Corpus, load_corpus
 from .mixtures import check_mixtures
-from .models import ModelConfig, count_parameters, cross_entropy, hidden, init_weights, model_config, softmax_rows, token_losses
-from .paper import write_file
+from .models import ModelConfig, count_parameters, cross_entropy, export, hidden, init_weights, model_config, softmax_rows, token_losses
+from .paper import BUILD, write_file
 from .swarms import LOSS_COLUMNS, Swarm, load_swarm
 
 # %% ../nbs/40_proxies.ipynb #c1f33fda
@@ -340,7 +340,9 @@ def load_weights(folder: str | Path,   # of a swarm trained with keep=True
     "Load the weights of some runs of a swarm, as one batched model."
     paths = [Path(folder)/'weights'/f'{r}.pt' for r in runs]
     gone = [p for p in paths if not p.is_file()]
-    if gone: raise FileNotFoundError(f'{gone[0]}: there are no weights ({len(gone)} of {len(paths)} runs): train the swarm with keep=True')
+    if gone:
+        have = sorted(p.stem for p in (Path(folder)/'weights').glob('*.pt'))
+        raise FileNotFoundError(f'{gone[0]}: there are no weights ({len(gone)} of {len(paths)} runs): ' + (f'of this swarm there are those of {", ".join(have[:9])}{", ..." * (len(have) > 9)}; ' if have else '') + 'train the swarm with keep=True')
     found = [torch.load(p, map_location='cpu', weights_only=True) for p in paths]
     return {n: torch.cat([f['weights'][n] for f in found]) for n in found[0]['weights']}, ModelConfig(**found[0]['model'])
 
@@ -666,6 +668,48 @@ def retrain(folder: str | Path,          # of the swarm in question
     new = train_swarm(few.mixtures, corpus, room, TrainConfig(**known.meta['config']), seeds=seeds[few.mixtures.index], **{'group': 1, 'precision': known.meta['precision']} | options)
     both = few.losses.merge(new.losses.rename(columns={'loss': 'again'}), how='outer', on=['run', 'tokens', 'domain'])
     return both.assign(difference=both['again'] - both['loss'])
+
+# %% ../nbs/40_proxies.ipynb #80f7bb7b
+def corpus_of(folder: str | Path,  # of a swarm
+              *places: str | Path, # where else to look: corpora, or folders of corpora
+             ) -> Corpus:
+    "Find the corpus that a swarm was trained on, by the digest of its tokens."
+    folder = Path(folder)
+    digest = json.loads((folder/'definition.json').read_text())['corpus']
+    looked = [*map(Path, places), BUILD/'corpora', folder.parent]
+    for path in (p for place in looked for pattern in ('corpus.json', '*/corpus.json') for p in sorted(place.glob(pattern))):
+        if json.loads(path.read_text())['digest'] == digest: return load_corpus(path.parent)
+    raise FileNotFoundError(f'{folder}: its text, with the digest {digest[:12]}, is not in {" or ".join(map(str, looked))}; say where it lies')
+
+def export_run(folder: str | Path,        # of a swarm trained with keep=True
+               run: str,                  # its name
+               to: str | Path,            # the new folder
+               corpus: str | Path = None, # where the swarm's corpus lies; default: as `corpus_of` looks
+               overwrite: bool = False,   # replace a folder that is there already
+              ) -> Path:                  # the new folder
+    "Write one model of a swarm as a folder for transformers, with its tokenizer."
+    weights, model = load_weights(folder, [run])
+    if not all(w.isfinite().all() for w in weights.values()): raise ValueError(f'{folder}: {run} broke in training')
+    corpus = corpus_of(folder, *[corpus] if corpus else [])
+    context = json.loads((Path(folder)/'definition.json').read_text())['config']['context']
+    return export(weights, model, to, tokenizer=corpus.folder/'tokenizer.json', eos=corpus.manifest['tokenizer']['eos_token'], context=context, overwrite=overwrite)
+
+# %% ../nbs/40_proxies.ipynb #1d203573
+def main(argv: list[str] | None = None) -> int: # exit status
+    "Export a model from a shell: `python -m regmix.proxies SWARM RUN FOLDER`."
+    p = argparse.ArgumentParser(prog='python -m regmix.proxies', description='Write one model of a swarm as a folder for transformers, with its tokenizer.')
+    p.add_argument('swarm', help='the folder of a swarm whose weights were kept')
+    p.add_argument('run', help='the name of one of its runs')
+    p.add_argument('to', help='the new folder')
+    p.add_argument('--corpus', help="where the swarm's corpus lies, if neither in build/corpora nor beside the swarm")
+    a = p.parse_args(argv)
+    try: print(f'written: {export_run(a.swarm, a.run, a.to, a.corpus)}')
+    except FileExistsError: print(f'export: {a.to} exists: give another folder', file=sys.stderr)
+    except (OSError, ValueError) as e: print(f'export: {e}', file=sys.stderr)
+    else: return 0
+    return 1
+
+if __name__ == '__main__' and '__file__' in globals(): raise SystemExit(main())
 
 # %% ../nbs/40_proxies.ipynb #c1e18d7d
 def bits_per_byte(swarm: Swarm, # one of ours: it knows its bytes per token

@@ -291,6 +291,7 @@ def compare_methods(
     if (df := len(values) - len(n)) < 1: raise ValueError('every method has one run; the noise between seeds needs some with several')
     noise = (((values - groups.transform('mean')) ** 2).sum() / df) ** 0.5
     half, difference = t.ppf((1 + level) / 2, df) * noise * (1 / n + 1 / n[one]) ** 0.5, mean - mean[one]
+    half[one] = 0
     return pd.DataFrame({'mean': mean, 'seeds': n, 'difference': difference, 'low': difference - half, 'high': difference + half, 'noise': noise}).rename_axis('method')
 
 # %% ../nbs/50_regression.ipynb #2eabb4ee

@@ -237,12 +237,12 @@ def setting(swarm: Swarm, # one of ours
 # %% ../nbs/15_swarms.ipynb #2b6d9988
 def load_scores(name: str,                       # of one of our swarms, such as 'replication/targets'
                 metric: str = 'acc_mutual_info', # of lm-eval
-               ) -> pd.DataFrame:                # (runs, tasks) per cent, in the order of the swarm's runs
+               ) -> pd.DataFrame:                # (runs, tasks) per cent, sorted by run; take those you want with `.loc`
     "Load what the models of a swarm scored on the tasks of single domains."
     path = ROOT/'data'/name/'scores.parquet'
-    if not path.is_file(): raise FileNotFoundError(f'{path}: no scores: the models of this swarm were not put to tasks')
+    if not path.is_file(): raise FileNotFoundError(f'{path}: no scores: the models of this swarm were not put to tasks, or theirs lie with another swarm (those of targets_others with targets)')
     scores = pd.read_parquet(path)
-    kept = scores[(scores['metric'] == metric) & scores['task'].str.contains('_')]
+    kept = scores[(scores['metric'] == metric) & scores['task'].str.contains('_')]   # without lm-eval's means over a kind of task
     if kept.empty: raise ValueError(f"{path}: no metric {metric!r}; there is {', '.join(scores['metric'].unique())}")
     return 100 * kept.pivot(index='run', columns='task', values='value').rename_axis(index=None, columns=None)
 

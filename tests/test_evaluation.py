@@ -20,6 +20,9 @@ from regmix.corpora import build_corpus
 from regmix.evaluation import (PAPER_TASKS, ProxyLM, Side, TaskDataMissing, TemplateLM, evaluate_model, evaluate_swarm, kinds_of, load_tasks, main, make_tasks,
                                paper_scores, raw_nextlines, score_answers, split_tokens, stand_in_training, window_hashes, wrong_answers)
 from regmix.models import export, init_weights, logits, model_config
+from regmix.paper import ROOT
+from regmix.proxies import TrainConfig, load_weights, train_swarm
+from regmix.proxies import main as export_main
 from regmix.text import Document
 
 needs_lm_eval = pytest.mark.skipif(TemplateLM is object, reason="lm-eval is not installed")
@@ -478,3 +481,46 @@ def test_from_a_shell(made, exported, tmp_path, capsys, monkeypatch):
     assert pd.read_csv(tmp_path/"out.csv")["shots"].tolist() == [0, 0, 1, 1] and "nextline_code" in capsys.readouterr().out
     assert main([str(tmp_path/"none"), "--tasks", str(made[0])]) == 1
     assert "no model of transformers is here" in capsys.readouterr().err
+
+
+@needs_lm_eval
+def test_a_model_is_looked_for_before_tasks_are_prepared(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(evaluation, "load_tasks", lambda *a: pytest.fail("tasks were prepared"))
+    for path in (tmp_path, tmp_path/"none", "no/such/folder", "./none"):
+        assert main([str(path), "--tasks", "paper"]) == 1
+        assert f"{path}: no model of transformers is here" in capsys.readouterr().err
+
+
+@needs_lm_eval
+def test_what_may_be_a_name_on_the_hub_is_asked_for_there(made, monkeypatch, capsys):
+    import lm_eval.models.huggingface as theirs
+    def unreachable(**options): raise OSError("We couldn't connect.\nCheck your connection.")
+    monkeypatch.setattr(theirs, "HFLM", unreachable)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert main(["nobody/model", "--tasks", str(made[0]/"lastword_sea")]) == 1
+    assert "nobody/model: there is no such folder, and the Hugging Face hub gave no model of this name: We couldn't connect.\n" in capsys.readouterr().err
+
+
+@needs_lm_eval
+@pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
+def test_from_a_swarm_to_scores_by_the_commands_of_the_readme(corpus, made, tmp_path):
+    def make(*given, **values):
+        said = [f"{k}={v}" for k, v in values.items()]
+        return subprocess.run(["make", "-s", *given, f"VENV={sys.prefix}", *said], cwd=ROOT, env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path/"hub")}, capture_output=True, text=True, timeout=300)
+    config = TrainConfig(model="80K", tokens=2048, context=128, batch=8, evals=1, eval_tokens=128)
+    train_swarm(pd.DataFrame([corpus.prior] * 2, ["Human-0", "RegMix-0"]), corpus, tmp_path/"kept", config, [0, 1], n_jobs=1, keep=True, progress=False)
+    done = make("export", FROM=tmp_path/"kept", RUN="RegMix-0")
+    assert done.returncode == 2 and "make export FROM=swarm RUN=name TO=folder" in done.stderr
+    assert f"-m regmix.proxies {tmp_path/'kept'} RegMix-0 {tmp_path/'model'} --corpus here" in make("-n", "export", FROM=tmp_path/"kept", RUN="RegMix-0", TO=tmp_path/"model", CORPUS="here").stdout
+    assert export_main([str(tmp_path/"kept"), "RegMix-0", str(tmp_path/"model"), "--corpus", str(corpus.folder.parent)]) == 0
+    data = copies(tmp_path/"data")
+    (data/"lambada_openai").mkdir()   # in the columns of EleutherAI/lambada_openai
+    (data/"lambada_openai/test.jsonl").write_text("".join(json.dumps(dict(text=f"The sea is all of {w}, and what I saw in it was {w}")) + "\n" for w in ("iron", "salt", "gold")))
+    done = make("evaluate", MODEL=tmp_path/"model", TASKS=f"{made[0]/'continuation_sea'} sciq lambada_openai", DATA=data, OUT=tmp_path/"out.csv")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path/"out.csv").set_index(["task", "metric"])
+    assert table["n"].groupby("task").first().to_dict() == {"continuation_sea": 20, "sciq": 6, "lambada_openai": 3}
+    assert {"continuation_sea", "SciQ", "Lambada"} <= set(done.stdout.split())
+    alone = evaluate_swarm(*load_weights(tmp_path/"kept", ["RegMix-0"]), corpus, made[0]/"continuation_sea", context=128).set_index(["task", "metric"])
+    assert np.allclose(table.loc[alone.index, "value"], alone["value"])   # the model that was asked is the one that was trained
