@@ -1,0 +1,99 @@
+"""Laws: derivatives are right, order and names do not matter, bad tables are refused, small tables do not break them."""
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from regmix.laws import LAWS, AutoScale, BiMix, LogLinearLaw, MixingLaw, OwnWeight, fit_starts, make_law
+from regmix.regression import MixtureRegressor
+
+FORMULAS = [OwnWeight(1), BiMix(1), LogLinearLaw(), MixingLaw(), AutoScale()]
+
+
+def name(law): return type(law).__name__
+
+
+def mixtures(n=60, d=4, seed=0): return np.random.default_rng(seed).dirichlet(np.full(d, 0.6), n)
+
+
+def losses(P, seed=0): return 2 + np.exp(P @ np.linspace(0.2, 1.1, P.shape[1])) + np.random.default_rng(seed).normal(0, 0.01, len(P))
+
+
+@pytest.mark.parametrize("law", FORMULAS, ids=name)
+def test_derivatives_are_those_of_the_formula(law):
+    P = np.maximum(mixtures(20), 1e-6)
+    theta = law._begin(P, losses(P), np.random.default_rng(0))[-1:]
+    fixed = isinstance(law, MixingLaw)   # its last parameter is a sign
+    _, J = law._law(theta, P)
+    for i in range(theta.shape[1] - fixed):
+        up, down = theta.copy(), theta.copy()
+        up[0, i] += 1e-6; down[0, i] -= 1e-6
+        slope = (law._law(up, P)[0] - law._law(down, P)[0]) / 2e-6
+        assert np.allclose(J[..., i], slope, rtol=1e-4, atol=1e-6), i
+
+
+@pytest.mark.parametrize("law", FORMULAS, ids=name)
+def test_a_fit_is_a_lowest_point_and_the_same_again(law):
+    P, y = mixtures(), losses(mixtures())
+    fitted = law.fit(P, y)
+    once, loss = fitted.predict(P), fitted.loss_
+    for seed in range(5):   # nothing near is lower
+        near = fitted.theta_ + np.random.default_rng(seed).normal(0, 1e-3, fitted.theta_.shape)
+        if isinstance(law, MixingLaw): near[-1] = fitted.theta_[-1]
+        r = np.abs(law._law(near[None], P)[0][0] - y)
+        assert np.where(r <= 0.02, r * r / 2, 0.02 * (r - 0.01)).mean() >= loss * (1 - 1e-6)
+    assert np.array_equal(law.fit(P, y).predict(P), once)
+
+
+@pytest.mark.parametrize("law", ["log-linear", "mixing law", "AutoScale", "quadratic ridge"])
+def test_the_order_of_domains_and_runs_does_not_matter(law):
+    names = list("abcd")
+    P = pd.DataFrame(mixtures(), columns=names).rename(index=str)
+    y = pd.Series(losses(P.to_numpy()), P.index, name="a")
+    fit = lambda P, y: MixtureRegressor(make_law(law, list(P.columns), "a")).fit(P, y).predict(P)
+    again = fit(P.iloc[::-1, ::-1], y.iloc[::-1])[::-1]
+    assert np.abs(again - fit(P, y)).max() < (2e-3 if law == "AutoScale" else 1e-4)   # its starts are drawn by column
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_five_domains_and_twenty_runs(name, recwarn):
+    names = list("abcde")
+    P = pd.DataFrame(mixtures(20, 5), columns=names).rename(index=str)
+    y = pd.Series(losses(P.to_numpy()), P.index, name="a")
+    predicted = MixtureRegressor(make_law(name, names, "a")).fit(P, y).predict(P)
+    assert np.isfinite(predicted).all() and predicted.min() > 1
+
+
+@pytest.mark.parametrize("name", ["log-linear", "mixing law", "AutoScale", "BiMix", "quadratic ridge", "Gaussian process"])
+def test_a_domain_that_is_never_read_and_a_loss_that_never_changes(name, recwarn):
+    P = pd.DataFrame(np.c_[mixtures(40, 4), np.zeros(40)], columns=list("abcde")).rename(index=str)
+    y = pd.Series(losses(P.to_numpy()), P.index, name="a")
+    assert np.isfinite(MixtureRegressor(make_law(name, list(P), "a")).fit(P, y).predict(P)).all()
+    flat = MixtureRegressor(make_law(name, list(P), "a")).fit(P, y * 0 + 3).predict(P)
+    assert np.allclose(flat, 3, atol=1e-3)
+
+
+def test_scores_instead_of_losses():
+    "A metric where higher is better may be negative; the laws that need a positive loss say so, and which one does not."
+    P, y = mixtures(), -losses(mixtures())
+    assert np.abs(MixingLaw(huber=0.02).fit(P, y).predict(P) - y).max() < 0.1
+    with pytest.raises(ValueError, match="take MixingLaw"): LogLinearLaw().fit(P, y)
+
+
+def test_every_start_may_fail_and_it_is_said():
+    class Lost(LogLinearLaw):
+        def _begin(self, X, y, rng): return super()._begin(X, y, rng) * np.nan
+    with pytest.raises(ValueError, match="no start led anywhere"): Lost().fit(mixtures(), losses(mixtures()))
+
+
+def test_starts_do_not_touch_each_other():
+    P, y = mixtures(), losses(mixtures())
+    law = LogLinearLaw()
+    starts = law._begin(P, y, np.random.default_rng(0))
+    together, loss = fit_starts(law._law, starts, P, y)
+    for k in (0, 3):
+        alone, one = fit_starts(law._law, starts[k:k + 1], P, y)
+        assert np.allclose(alone[0], together[k], atol=1e-6) and np.isclose(one[0], loss[k])
+    broken = starts.copy(); broken[1] = np.nan
+    assert np.isinf(fit_starts(law._law, broken, P, y)[1][1]) and np.isclose(fit_starts(law._law, broken, P, y)[1][0], loss[0])
