@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-VOCAB, CONTEXT, BATCH, STEPS = 8192, 256, 8, int(sys.argv[1]) if len(sys.argv) > 1 else 40
+VOCAB, CONTEXT, BATCH, STEPS = 8192, 256, 8, int(sys.argv[1]) if len(sys.argv) > 1 else 80
 WORKERS = os.cpu_count()
 
 
@@ -51,11 +51,11 @@ def random_corpus(folder):
 
 
 def swarm(corpus, folder, group):
-    "The same model through train_swarm; returns tokens per second of all workers together, loading and one evaluation included."
+    "The same model through train_swarm, as many tokens in all for any group; returns tokens per second of all workers together, one evaluation included."
     import json
     import pandas as pd
     from regmix.proxies import TrainConfig, train_swarm
-    config = TrainConfig(model="1M", tokens=STEPS * BATCH * CONTEXT, context=CONTEXT, batch=BATCH, evals=1, eval_tokens=CONTEXT)
+    config = TrainConfig(model="1M", tokens=STEPS // group * BATCH * CONTEXT, context=CONTEXT, batch=BATCH, evals=1, eval_tokens=CONTEXT)
     mixtures = pd.DataFrame(np.random.default_rng(0).dirichlet([1] * 4, group * WORKERS), columns=corpus.domains, index=[f"r{i}" for i in range(group * WORKERS)])
     train_swarm(mixtures, corpus, folder, config, group=group, progress=False)
     seconds = [json.loads(p.read_text())["seconds"] for p in sorted((folder/"groups").glob("*.json"))]
