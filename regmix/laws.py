@@ -118,25 +118,22 @@ class MixingLaw(Law):
         return theta[:, :1] + rest, np.concatenate([ones, rest[..., None] * X, 0 * ones], -1)
 
 # %% ../nbs/55_laws.ipynb #468aaf09
-class OwnWeight(Law):
-    "L = c - s p_k: a line in the target domain's own weight, the plainest baseline."
-    def __init__(self, own: int = 0, # number of the target domain's column
-                 huber: float = 0.02, starts: int = 1, seed: int = 0):
-        super().__init__(huber, starts, seed)
-        self.own = own
-
-    def _begin(self, X, y, rng): return np.array([[y.mean(), 0.0]])
-    def _law(self, theta, X):
-        x = np.broadcast_to(X[:, self.own], (len(theta), len(X)))
-        return theta[:, :1] + theta[:, 1:] * x, np.stack([np.ones_like(x), x], -1)
-
-class BiMix(Law):
-    "L = F (p_k + e)^-alpha in the target domain's own weight (Ge et al., 2024, arXiv 2405.14908, at a fixed number of steps; e is ours)."
+class _OwnLaw(Law):
+    "A law of the target domain's own weight alone."
     def __init__(self, own: int = 0, # number of the target domain's column
                  huber: float = 0.02, starts: int = 8, seed: int = 0):
         super().__init__(huber, starts, seed)
         self.own = own
 
+class OwnWeight(_OwnLaw):
+    "L = c - s p_k: a line in the target domain's own weight, the plainest baseline."
+    def _begin(self, X, y, rng): return np.array([[y.mean(), 0.0]])
+    def _law(self, theta, X):
+        x = np.broadcast_to(X[:, self.own], (len(theta), len(X)))
+        return theta[:, :1] + theta[:, 1:] * x, np.stack([np.ones_like(x), x], -1)
+
+class BiMix(_OwnLaw):
+    "L = F (p_k + e)^-alpha in the target domain's own weight (Ge et al., 2024, arXiv 2405.14908, at a fixed number of steps; e is ours)."
     def _begin(self, X, y, rng):
         if y.min() <= 0: raise ValueError(f'BiMix: the loss {y.min():.4g} is not above 0')
         return np.array([[np.log(y.mean()), 0.1, np.log(e)] for e in np.geomspace(1e-4, 0.3, self.starts)])

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from .laws import LogLinearLaw, MixingLaw
+from .mixtures import distance
 from .regression import MixtureRegressor
 
 # %% ../nbs/65_optima.ipynb #e6371f5a
@@ -36,35 +37,41 @@ def lowest(
     answer, free = low.copy(), high > low
     if not free.any() or np.isclose(low.sum(), 1, atol=1e-12): return answer, 0.0   # the limits leave one mixture
     if np.isclose(high.sum(), 1, atol=1e-12): return high, 0.0
+    w = w * np.exp(A[:, ~free] @ low[~free])   # what pinned domains contribute
     A, l, u, q = A[:, free], low[free], high[free], None if prior is None else np.asarray(prior, float)[free]
     if kl and not (q > 0).all(): raise ValueError('the prior is 0 for a domain that may have weight: the divergence from it would be infinite; give it an upper limit of 0')
-    fixed = np.exp(np.atleast_2d(np.asarray(exponents, float))[:, ~free] @ low[~free])   # what pinned domains contribute
-    w = w * fixed
-    p = l + (1 - low.sum()) * (u - l) / (u - l).sum()
-    divergence = lambda p: kl * (p * np.log(p / q)).sum() if kl else 0.0
-    t = 1.0
+    p, t = l + (1 - low.sum()) * (u - l) / (u - l).sum(), 1.0
     while True:
-        value = lambda p: w @ np.exp(A @ p) + divergence(p) - (np.log(p - l).sum() + np.log(u - p).sum()) / t
-        for _ in range(100):
-            e = w * np.exp(A @ p)
-            g, D = A.T @ e - (1 / (p - l) - 1 / (u - p)) / t, ((p - l) ** -2 + (u - p) ** -2) / t
-            if kl: g, D = g + kl * (np.log(p / q) + 1), D + kl / p
-            U = A.T * np.sqrt(e)
-            small = np.eye(m) + U.T @ (U / D[:, None])
-            solve = lambda v: v / D - (U @ np.linalg.solve(small, U.T @ (v / D))) / D
-            x, y = solve(g), solve(np.ones_like(p))
-            step = y * (x.sum() / y.sum()) - x
-            fall = -g @ step
-            if fall < 1e-12: break
-            with np.errstate(divide='ignore', invalid='ignore'): walls = np.where(step > 0, (u - p) / step, np.where(step < 0, (l - p) / step, np.inf))
-            size, here = min(1.0, 0.99 * walls.min()), value(p)
-            while value(p + size * step) > here - 1e-4 * size * fall and size > 1e-14: size /= 2
-            if size <= 1e-14: break
-            p = p + size * step
+        p = _inside(p, A, w, q, kl, l, u, t)
         if 2 * len(p) / t < tolerance: break
         t *= 20
     answer[free] = p
     return answer, 2 * len(p) / t
+
+def _newton(p, A, w, q, kl, l, u, t):
+    "Return the Newton step that keeps the sum, and by how much the linear part of the value falls along it."
+    e = w * np.exp(A @ p)
+    g, D = A.T @ e - (1 / (p - l) - 1 / (u - p)) / t, ((p - l) ** -2 + (u - p) ** -2) / t
+    if kl: g, D = g + kl * (np.log(p / q) + 1), D + kl / p
+    U = A.T * np.sqrt(e)
+    small = np.eye(len(A)) + U.T @ (U / D[:, None])
+    solve = lambda v: v / D - (U @ np.linalg.solve(small, U.T @ (v / D))) / D
+    x, y = solve(g), solve(np.ones_like(p))
+    step = y * (x.sum() / y.sum()) - x
+    return step, -g @ step
+
+def _inside(p, A, w, q, kl, l, u, t):
+    "Go to the lowest point of the value with barriers of strength 1 / t, from p."
+    def value(p): return w @ np.exp(A @ p) + (kl * (p * np.log(p / q)).sum() if kl else 0.0) - (np.log(p - l).sum() + np.log(u - p).sum()) / t
+    for _ in range(100):
+        step, fall = _newton(p, A, w, q, kl, l, u, t)
+        if fall < 1e-12: break
+        with np.errstate(divide='ignore', invalid='ignore'): walls = np.where(step > 0, (u - p) / step, np.where(step < 0, (l - p) / step, np.inf))
+        size, here = min(1.0, 0.99 * walls.min()), value(p)
+        while value(p + size * step) > here - 1e-4 * size * fall and size > 1e-14: size /= 2
+        if size <= 1e-14: break
+        p = p + size * step
+    return p
 
 def check_limits(low: np.ndarray,  # (d,) lower limits
                  high: np.ndarray, # (d,) upper limits
@@ -128,9 +135,9 @@ def propose(
     q = None if prior is None else by_domain(prior, 'prior') / by_domain(prior, 'prior').sum()
     p, gap = lowest(_exponents(model), weigh[model.target_names_], q, kl, low, high)
     mixture = pd.Series(p, domains, name='weight').rename_axis('domain')
-    x, known = mixture.to_frame().T, trained[domains].to_numpy()
+    x, known = mixture.to_frame().T, trained[domains]
     at = pd.DataFrame({'value': np.atleast_1d(model.predict(x).squeeze()), 'sd': [law.predict_sd(x.to_numpy())[0] for law in model.models_]}, model.target_names_).rename_axis('target')
     at = at.assign(low=at['value'] - 1.96 * at['sd'], high=at['value'] + 1.96 * at['sd']).drop(columns='sd')
     if q is not None: at['under the prior'] = np.atleast_1d(model.predict(q.to_frame().T).squeeze())
-    among = np.abs(known[:, None] - known[None]).sum(-1) / 2 + np.eye(len(known)) * 2
-    return Proposal(mixture, at, gap, np.abs(known - p).sum(1).min() / 2, among.min(1).max(), mixture * (np.nan if tokens is None else tokens) / at_hand)
+    among = max(distance(known.iloc[i], known.drop(index=known.index[i])).min() for i in range(len(known)))
+    return Proposal(mixture, at, gap, distance(mixture, known).min(), among, mixture * (np.nan if tokens is None else tokens) / at_hand)
