@@ -25,13 +25,16 @@ FITS := smoke_ridge  ridge_512 lightgbm_512 lightgbm_early_stopped ridge_no_web 
 OUR_FITS := ours_ridge ours_lightgbm ours_ridge_no_web ours_lightgbm_no_web ours_ridge_all ours_lightgbm_all ours_ridge_code \
         ours_ridge_hundred ours_lightgbm_hundred \
         ours_lightgbm_stackexchange ours_lightgbm_64_4m ours_ridge_64_4m ours_ridge_64_330k ours_ridge_64_1m
+PANELS := panel proposals
+OUR_PANELS := ours_panel ours_proposals
 SIMULATIONS := smoke_search paper_text release_notebook top_512_1m top_256_1m top_256_60m
 OUR_SIMULATIONS := ours_text ours_no_web ours_64_4m ours_k_1000 ours_top_256_1m ours_top_64_1m ours_top_64_330k
 EXHIBITS := table_01 table_02 table_03 table_04 table_06 table_07 table_08 table_09 table_10 table_11 appendix_g \
-            figure_01 figure_02 figure_03 figure_04 figure_05 figure_07 figure_08 figure_09 figure_14 figure_15
+            figure_01 figure_02 figure_03 figure_04 figure_05 figure_07 figure_08 figure_09 figure_14 figure_15 \
+            laws optima
 OUR_EXHIBITS := table_01_ours table_02_ours table_03_ours table_04_ours table_05_ours table_06_ours table_07_ours table_08_ours table_10_ours table_11_ours appendix_g_ours \
             figure_01_ours figure_02_ours figure_03_ours figure_04_ours figure_05_ours figure_06_ours figure_07_ours figure_08_ours figure_09_ours figure_10_ours \
-            figure_14_ours figure_15_ours
+            figure_14_ours figure_15_ours laws_ours optima_ours
 
 stamps = $(addprefix build/stamps/,$(addsuffix .stamp,$(1)))
 
@@ -152,6 +155,18 @@ $(call stamps,release_notebook): build/stamps/lightgbm_early_stopped.stamp
 $(call stamps,top_256_1m): build/stamps/lightgbm_256_1m.stamp
 $(call stamps,top_256_60m): build/stamps/lightgbm_256_60m.stamp
 
+$(call stamps,panel): nbs/stages/25_compare_laws.ipynb $(PARAMS) $(CODE) $(PAPER) build/stamps/authors.stamp | $(READY)
+	@$(RUNNER) $(@F:.stamp=) --stamp $@ --inputs $^
+
+$(call stamps,proposals): nbs/stages/32_propose_mixtures.ipynb $(PARAMS) $(CODE) $(PAPER) build/stamps/authors.stamp | $(READY)
+	@$(RUNNER) $(@F:.stamp=) --stamp $@ --inputs $^
+
+$(call stamps,ours_panel): nbs/stages/25_compare_laws.ipynb $(PARAMS) $(CODE) $(OURS) | $(READY)
+	@$(RUNNER) $(@F:.stamp=) --stamp $@ --inputs $^
+
+$(call stamps,ours_proposals): nbs/stages/32_propose_mixtures.ipynb $(PARAMS) $(CODE) $(OURS) | $(READY)
+	@$(RUNNER) $(@F:.stamp=) --stamp $@ --inputs $^
+
 # --- exhibits ---
 $(call stamps,$(EXHIBITS)): build/stamps/%.stamp: nbs/exhibits/%.ipynb $(PARAMS) $(CODE) $(PAPER) build/stamps/authors.stamp | $(READY)
 	@$(RUNNER) $* --stamp $@ --inputs $^
@@ -162,6 +177,8 @@ $(call stamps,table_06): $(call stamps,ridge_no_web lightgbm_no_web)
 $(call stamps,table_07): $(call stamps,paper_text release_notebook)
 $(call stamps,figure_03): $(call stamps,lightgbm_stackexchange)
 $(call stamps,figure_07): $(call stamps,ridge_all)
+$(call stamps,laws): $(call stamps,panel)
+$(call stamps,optima): $(call stamps,proposals)
 $(call stamps,figure_14): $(call stamps,top_512_1m top_256_1m top_256_60m)
 
 $(call stamps,$(OUR_EXHIBITS)): build/stamps/%.stamp: nbs/exhibits/%.ipynb $(PARAMS) $(CODE) $(PAPER) $(OURS) | $(READY)
@@ -175,6 +192,8 @@ $(call stamps,table_06_ours): $(call stamps,ours_ridge_no_web ours_lightgbm_no_w
 $(call stamps,table_11_ours): $(call stamps,ours_ridge_64_4m)
 $(call stamps,table_07_ours): $(call stamps,ours_text ours_top_256_1m ours_ridge ours_lightgbm)
 $(call stamps,figure_07_ours): $(call stamps,ours_ridge_all ours_ridge_code)
+$(call stamps,laws_ours): $(call stamps,ours_panel)
+$(call stamps,optima_ours): $(call stamps,ours_proposals)
 $(call stamps,figure_14_ours): $(call stamps,ours_top_256_1m ours_top_64_1m ours_top_64_330k)
 $(call stamps,appendix_g_ours): $(call stamps,ours_ridge_all ours_lightgbm_all)
 

@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['LAWS', 'fit_starts', 'Law', 'LogLinearLaw', 'MixingLaw', 'OwnWeight', 'BiMix', 'AutoScale', 'make_law',
-           'predictive_sd']
+           'predictive_sd', 'panel']
 
 # %% ../nbs/55_laws.ipynb #3937c773
+import time, warnings
+
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .regression import MixtureRegressor, make_estimator
+from .regression import MixtureRegressor, curve_predictions, make_estimator
 
 # %% ../nbs/55_laws.ipynb #d04966ac
 def fit_starts(
@@ -199,3 +201,39 @@ def predictive_sd(
     last = regressor[-1] if hasattr(regressor, 'steps') else regressor
     if isinstance(last, GaussianProcessRegressor): return regressor.predict(X, return_std=True)[1]
     return regressor.predict_sd(X) if hasattr(regressor, 'predict_sd') else np.full(len(X), np.nan)
+
+# %% ../nbs/55_laws.ipynb #21d1a8f9
+def _one_law(law, target, swarm, tests, sizes, repeats, seed):
+    X, y = swarm.xy(target)
+    estimator, held = make_law(law, swarm.domains, target), {t.name: t.xy(target) for t in tests}
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')   # a process says when its kernel meets a bound, trees when they have too few runs
+        start = time.perf_counter()
+        model = MixtureRegressor(estimator).fit(X, y)
+        seconds = time.perf_counter() - start
+        whole = [pd.DataFrame({'size': len(X), 'repeat': 0, 'test': name, 'run': b.index, 'true': b.to_numpy(), 'predicted': model.predict(a), 'sd': predictive_sd(model.models_[0], a[swarm.domains].to_numpy())})
+                 for name, (a, b) in held.items()]
+        parts = [curve_predictions(swarm, tests, target, estimator, [s for s in sizes if s < len(X)], repeats, seed)] if any(s < len(X) for s in sizes) else []
+    return pd.concat([*parts, *whole], ignore_index=True).assign(law=law, target=target), (law, target, seconds)
+
+def panel(
+    swarm,                    # runs to fit on
+    tests: list,              # swarms of unseen mixtures
+    targets: list = None,     # domains with a loss; default: all of the swarm's
+    laws: tuple = LAWS,       # names in `LAWS`
+    sizes: tuple = (),        # numbers of proxies besides all of them
+    repeats: int = 5,         # random subsets of each size, the same for all laws
+    seed: int = 0,            # of the subsets
+    n_jobs: int = 1,          # processes; the answer does not depend on it
+    progress: bool = False,
+) -> tuple[pd.DataFrame, pd.DataFrame]: # predictions (law, target, size, repeat, test, run, true, predicted, sd); seconds of each fit on all runs (law, target, seconds)
+    "Fit every law for every target and predict unseen mixtures."
+    from joblib import Parallel, delayed, parallel_config
+    from tqdm import tqdm
+    asked = [(law, t) for law in sorted(laws, key=lambda n: n != 'stack') for t in targets or swarm.targets]   # the slowest first
+    with parallel_config(backend='loky', inner_max_num_threads=1):
+        work = Parallel(n_jobs=n_jobs, return_as='generator')(delayed(_one_law)(law, t, swarm, tests, sizes, repeats, seed) for law, t in asked)
+        found = list(tqdm(work, total=len(asked), desc='laws', unit='fit', disable=not progress))
+    predictions = pd.concat([p for p, _ in found], ignore_index=True)
+    order = {law: i for i, law in enumerate(laws)}
+    return predictions.iloc[np.argsort(predictions['law'].map(order), kind='stable')].reset_index(drop=True), pd.DataFrame([s for _, s in found], columns=['law', 'target', 'seconds'])

@@ -153,8 +153,8 @@ def _booster(model):
 @lru_cache(maxsize=None)
 def _say_once(text): warnings.warn(text, stacklevel=4)
 
-def _scorer(model):
-    "Return a function from (n, d) weights to (n,) predictions."
+def scorer(model): # a fitted model with one target: anything with `predict`
+    "Return a function from (n, d) weights to (n,) predictions, fast where the model is LightGBM's; for many calls on one model."
     try: booster = _booster(model)
     except (ValueError, TypeError, AttributeError): return lambda X: np.asarray(model.predict(X), float)
     try:
@@ -170,7 +170,7 @@ def score(model,  # a fitted model with one target: anything with `predict`
           X       # (n, d) weights, columns in the model's order
          ) -> np.ndarray: # (n,) predicted losses
     "Predict the loss of many mixtures, fast where the model is LightGBM's."
-    return _scorer(model)(_check_weights(X, getattr(model, 'n_features_in_', None)))
+    return scorer(model)(_check_weights(X, getattr(model, 'n_features_in_', None)))
 
 # %% ../nbs/60_simulation.ipynb #0e636985
 @dataclass(frozen=True)
@@ -203,11 +203,11 @@ def simulate(model,              # a fitted model with one target; a `MixtureReg
     "Score `n` random mixtures and average the best `k` (section 3.3 and 3.4)."
     if not 1 <= k <= n: raise ValueError(f'k={k} of n={n} candidates: k must lie between 1 and n')
     names = _names(model, alpha)
-    values, scorer = np.asarray(alpha, float), _scorer(model)
+    values, ask = np.asarray(alpha, float), scorer(model)
     if len(values) != len(names): raise ValueError(f'{len(values)} parameters for {len(names)} domains')
     kept, offset = (np.empty((0, len(values))), np.empty(0), np.empty(0, int)), 0
     for X in _bar(candidates(values, n, seed), -(-n // CHUNK), progress):
-        kept, offset = _best(kept, X, scorer(X), k, offset), offset + len(X)
+        kept, offset = _best(kept, X, ask(X), k, offset), offset + len(X)
     if k >= 10 and np.ptp(kept[1]) == 0:   # a few equal ones at the top are common among trees
         import warnings
         warnings.warn(f'the {k} best candidates have one and the same prediction: the regression cannot tell them apart (LightGBM needs at least 40 runs, and more to be of use)', stacklevel=2)
