@@ -5,8 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from regmix.laws import LAWS, AutoScale, BiMix, LogLinearLaw, MixingLaw, OwnWeight, fit_starts, make_law
+from regmix.laws import LAWS, AutoScale, BiMix, LogLinearLaw, MixingLaw, OwnWeight, fit_starts, make_law, panel, predictive_sd
 from regmix.regression import MixtureRegressor
+from regmix.swarms import Swarm, long_losses
 
 FORMULAS = [OwnWeight(1), BiMix(1), LogLinearLaw(), MixingLaw(), AutoScale()]
 
@@ -97,3 +98,33 @@ def test_starts_do_not_touch_each_other():
         assert np.allclose(alone[0], together[k], atol=1e-6) and np.isclose(one[0], loss[k])
     broken = starts.copy(); broken[1] = np.nan
     assert np.isinf(fit_starts(law._law, broken, P, y)[1][1]) and np.isclose(fit_starts(law._law, broken, P, y)[1][0], loss[0])
+
+
+def _toy_swarms(n=90, d=4, seed=0):
+    rng = np.random.default_rng(seed)
+    names = [f"d{i}" for i in range(d)]
+    P = pd.DataFrame(rng.dirichlet(np.ones(d), n), columns=names, index=[f"r{i}" for i in range(n)])
+    L = pd.DataFrame({t: 2 + np.exp(P.to_numpy() @ rng.normal(0, 0.7, d)) + rng.normal(0, 0.01, n) for t in names[:2]}, index=P.index)
+    swarm = Swarm("toy", P, long_losses(L, 1))
+    return swarm.subset(P.index[:60], "fit"), swarm.subset(P.index[60:], "unseen")
+
+
+def test_the_panel_asks_all_laws_the_same_and_does_not_depend_on_workers():
+    train, unseen = _toy_swarms()
+    laws = ("own weight", "ridge", "log-linear", "Gaussian process, roots")
+    one, seconds = panel(train, [unseen], laws=laws, sizes=(20, 60), repeats=2, seed=3)
+    two, _ = panel(train, [unseen], laws=laws, sizes=(20, 60), repeats=2, seed=3, n_jobs=2)
+    pd.testing.assert_frame_equal(one, two)
+    assert len(seconds) == len(laws) * 2 and list(one["law"].unique()) == list(laws)
+    assert one.groupby(["law", "target", "size", "repeat"]).size().eq(30).all() and all(sorted(set(g)) == [20, 60] for _, g in one.groupby(["law", "target"])["size"])
+    whole = one[one["size"] == 60]
+    assert whole.loc[whole["law"] == "ridge", "sd"].isna().all() and whole.loc[whole["law"] != "ridge", "sd"].gt(0).all()
+    direct = MixtureRegressor(make_law("log-linear", train.domains, "d1")).fit(*train.xy("d1")).predict(unseen.mixtures)
+    assert np.allclose(whole[(whole["law"] == "log-linear") & (whole["target"] == "d1")]["predicted"], direct)
+
+
+def test_a_process_knows_its_noise_and_trees_know_none():
+    train, unseen = _toy_swarms()
+    X, y = (t.to_numpy() for t in train.xy("d0"))
+    sd = {n: predictive_sd(make_law(n, train.domains, "d0").fit(X, y), unseen.mixtures.to_numpy()) for n in ("Gaussian process", "Gaussian process, roots", "log-linear", "lightgbm")}
+    assert np.isnan(sd.pop("lightgbm")).all() and all(0.005 < s.mean() < 0.03 for s in sd.values())

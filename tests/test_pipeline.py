@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -67,6 +68,18 @@ def test_stages_end_to_end(authors):
     run(ROOT/"nbs/stages/30_simulate_mixtures.ipynb", sim/"simulation.json", {"name": "pytest", "fit": "pytest"}, [fit/"fit.digest"], log=build/"logs/pytest_30.ipynb")
     mixture = pd.read_csv(sim/"mixture.csv", index_col="domain")["weight"]
     assert abs(mixture.sum() - 1) < 1e-9 and mixture.idxmax() == "pile_cc"
+
+
+def test_laws_and_proposals_end_to_end():
+    "Stage 25 and stage 32 at smoke size, on our own proxies."
+    build = ROOT/"build"
+    run(ROOT/"nbs/stages/25_compare_laws.ipynb", build/"laws/pytest/laws.json", {"name": "pytest", "swarm": "replication/main", "tests": ["replication/main_unseen"]}, log=build/"logs/pytest_25.ipynb")
+    found = pd.read_parquet(build/"laws/pytest/predictions.parquet")
+    rho = found[found["size"] == 256].groupby("law")[["true", "predicted"]].corr("spearman")["true"].xs("predicted", level=1)
+    assert rho["log-linear"] > rho["ridge"] > rho["own weight"] > 0.3
+    run(ROOT/"nbs/stages/32_propose_mixtures.ipynb", build/"proposals/pytest/proposals.json", {"name": "pytest", "swarm": "replication/main"}, log=build/"logs/pytest_32.ipynb")
+    mixtures = pd.read_parquet(build/"proposals/pytest/mixtures.parquet").drop(columns=["law", "aim", "asked"])
+    assert len(mixtures) == 2 * 2 * 2 + 2 + 2 and np.allclose(mixtures.sum(axis=1), 1, atol=1e-6) and (mixtures >= 0).all(axis=None)
 
 
 def test_logs_missing_is_a_skip_and_not_a_crash(tmp_path, monkeypatch):
