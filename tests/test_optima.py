@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from regmix.laws import LogLinearLaw, MixingLaw
-from regmix.optima import check_limits, lowest, propose
+from regmix.optima import check_limits, fairest, front, lowest, propose, search, stability
 from regmix.regression import MixtureRegressor
 
 
@@ -60,7 +60,8 @@ def test_mixing_law_too_and_only_where_it_is_convex():
     bowl = pd.Series(1 + np.exp(P.to_numpy() @ [0.1, 1, 0.5]), P.index, name="a")
     assert propose(MixtureRegressor(MixingLaw()).fit(P, bowl), P).mixture["a"] > 0.999
     hill = pd.Series(5 - np.exp(P.to_numpy() @ [1.5, 0, 0.5]), P.index, name="a")
-    with pytest.raises(ValueError, match="b below 0"): propose(MixtureRegressor(MixingLaw()).fit(P, hill), P)
+    searched = propose(MixtureRegressor(MixingLaw()).fit(P, hill), P)     # the branch with b below 0 is not convex
+    assert searched.mixture["a"] > 0.999 and np.isnan(searched.gap)
 
 
 def test_a_proposal_far_from_everything_says_so():
@@ -69,3 +70,79 @@ def test_a_proposal_far_from_everything_says_so():
     y = pd.Series(1 + np.exp(P.to_numpy() @ [0.1, 1, 0.5, 0.7]), P.index, name="a")
     model = MixtureRegressor(LogLinearLaw(huber=1e-4)).fit(P, y)
     assert propose(model, P).extrapolates and not propose(model, P, lower={d: 0.248 for d in "abcd"}).extrapolates
+
+
+def _fitted(estimator, d=6, n=120, seed=0):
+    rng = np.random.default_rng(seed)
+    names = [f"d{i}" for i in range(d)]
+    P = pd.DataFrame(rng.dirichlet(np.ones(d), n), columns=names).rename(index=str)
+    Y = pd.DataFrame({f"t{k}": 1 + np.exp(P.to_numpy() @ rng.normal(0, 1, d)) + rng.normal(0, 0.005, n) for k in range(3)}, index=P.index)
+    return MixtureRegressor(estimator).fit(P, Y), P, Y, pd.Series(rng.dirichlet(np.ones(d) * 3), names)
+
+
+@pytest.mark.parametrize("estimator", [LogLinearLaw(), "ridge", "lightgbm"])
+@pytest.mark.parametrize("asked", [{}, dict(kl=0.05), dict(guard=0.05), dict(worst=True), dict(worst=True, kl=0.05, guard=0.05)])
+def test_every_proposal_keeps_its_limits(estimator, asked):
+    model, P, _, q = _fitted(estimator)
+    lower, upper = {"d0": 0.05, "d1": 0.2}, {"d1": 0.2, "d2": 0.1, "d3": 0.4}
+    available = pd.Series({"d4": 1e6, "d5": 2e6})
+    found = propose(model, P, prior=q, lower=lower, upper=upper, available=available, tokens=2e7, epochs=2, **asked)
+    p = found.mixture
+    assert abs(p.sum() - 1) < 1e-9 and (p >= 0).all() and p["d1"] == pytest.approx(0.2, abs=1e-6)
+    assert p["d0"] >= 0.05 - 1e-6 and p["d2"] <= 0.1 + 1e-6 and p["d3"] <= 0.4 + 1e-6
+    assert (found.epochs.dropna() <= 2 + 1e-6).all() and found.epochs.notna().sum() == 2
+    if "guard" in asked: assert (found.predicted["value"] <= found.predicted["under the prior"] + 0.05 + 1e-6).all()
+    assert np.isnan(found.gap) == (not isinstance(estimator, LogLinearLaw))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_fairest_mixture_has_the_best_worst_target(seed):
+    rng = np.random.default_rng(seed)
+    A, w, q = rng.normal(0, 1, (4, 8)), rng.uniform(0.5, 2, 4), rng.dirichlet(np.ones(8))
+    kl = (0, 0.1)[seed % 2]
+    p, _ = fairest(A, np.exp(A @ q), w, q, kl)
+    value = lambda P: (w * (np.exp(P @ A.T) - np.exp(A @ q))).max(1) + kl * (P * np.log(np.maximum(P, 1e-300) / q)).sum(1)
+    others = np.concatenate([rng.dirichlet(np.ones(8) * s, 20_000) for s in (0.2, 1, 5)] + [rng.dirichlet(np.maximum(p, 1e-4) * 3000, 20_000)])
+    assert value(p[None])[0] <= value(others).min() + 2e-5
+
+
+def test_the_search_finds_what_the_solver_computes():
+    rng = np.random.default_rng(0)
+    A, q = rng.normal(0, 1, (5, 17)), rng.dirichlet(np.ones(17))
+    top = np.minimum(1, 4 * q)
+    value = lambda P: np.exp(P @ A.T).sum(1) + 0.05 * (P * np.log(np.maximum(P, 1e-300) / q)).sum(1)
+    exact = value(lowest(A, prior=q, kl=0.05, upper=top)[0][None])[0]
+    found = [search(value, np.zeros(17), top, q, seed=s) for s in (0, 0, 1)]
+    assert exact <= value(found[0][None])[0] <= exact + 1e-3 and (found[0] == found[1]).all() and (found[0] != found[2]).any()
+
+
+def test_more_margin_costs_less_and_guards_that_bind_are_kept():
+    model, P, _, q = _fitted(LogLinearLaw())
+    aim = {"t0": 1, "t1": 1e-9, "t2": 1e-9}
+    asked = [propose(model, P, aim, q, guard={"t1": g, "t2": g}) for g in (0, 0.02, 0.1, 1.0)]
+    assert all(a.predicted.loc["t0", "value"] >= b.predicted.loc["t0", "value"] - 1e-7 for a, b in zip(asked, asked[1:]))
+    assert asked[0].predicted.loc["t0", "value"] <= asked[0].predicted.loc["t0", "under the prior"] + 1e-6
+
+
+def test_stability_is_wide_where_noise_is_and_takes_what_propose_takes():
+    model, P, Y, q = _fitted(LogLinearLaw())
+    noisy = Y + np.random.default_rng(1).normal(0, 0.3, Y.shape)
+    spread = [stability(MixtureRegressor(LogLinearLaw()).fit(P, y), P, y, n=8, prior=q, kl=0.1, upper={"d0": 0.3}).std().mean() for y in (Y, noisy)]
+    assert spread[1] > 2 * spread[0]
+    with pytest.raises(ValueError, match="no domain 'nope'"): stability(model, P, Y, n=2, upper={"nope": 0.1})
+
+
+def test_the_front_is_a_front():
+    model, P, _, q = _fitted(LogLinearLaw())
+    trade = front(model, ["t0"], ["t1", "t2"], n=9, upper={"d0": 0.5})
+    assert trade["first"].is_monotonic_decreasing and trade["second"].is_monotonic_increasing and (trade["d0"] <= 0.5 + 1e-6).all()
+    with pytest.raises(ValueError, match="targets of their own"): front(model, ["t0"], ["t0"])
+    with pytest.raises(ValueError, match="no target 'x'"): front(model, ["t0"], ["x"])
+
+
+@pytest.mark.parametrize("asked, message", [(dict(guard=0.1), "give one"), (dict(worst=True), "give one"), (dict(importance={"t9": 1}), "no target 't9'"),
+                                            (dict(importance={"t0": 0, "t1": 1, "t2": 1}), "above 0"), (dict(prior=pd.Series({"d0": 1.0}), kl=1), "no weight for 'd1'"),
+                                            (dict(guard={"t7": 1}, prior=pd.Series(1 / 6, [f"d{i}" for i in range(6)])), "guard: no target 't7'")])
+def test_what_cannot_be_asked_is_refused(asked, message):
+    model, P, *_ = _fitted(LogLinearLaw())
+    with pytest.raises(ValueError, match=message): propose(model, P, **asked)
