@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PARAMETERS', 'LEAST_RUNS', 'COLUMNS', 'FORMAT', 'too_few', 'make_folds', 'scaled_law', 'out_of_fold', 'check_target',
-           'compare_laws', 'choose', 'not_told_apart', 'fit_laws', 'Fit', 'fit_swarm', 'save_fit', 'load_fit']
+           'compare_laws', 'choose', 'not_told_apart', 'LawRegressor', 'Fit', 'fit_swarm', 'save_fit', 'load_fit']
 
 # %% ../nbs/57_choice.ipynb #afa860e9
 import hashlib, json, os, shutil, tempfile, time, warnings
@@ -133,18 +133,25 @@ def not_told_apart(table: pd.DataFrame, # as `compare_laws` makes it, of one tar
     best = table.set_index('law').loc[choose(table)]
     return [r['law'] for _, r in table.iterrows() if pd.isna(r['left_out']) and r['law'] != best.name and r['rho'] >= best['low']]
 
-# %% ../nbs/57_choice.ipynb #bfbcd40a
-def fit_laws(X: pd.DataFrame,            # (n, d) mixtures
-             losses: pd.DataFrame,       # (n, m) values, lower is better
-             laws: dict,                 # target: name of its law
-            ) -> MixtureRegressor:       # fitted, a law of its own for each target
-    "Fit each target with its law, on all runs."
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        parts = [MixtureRegressor(scaled_law(laws[t], list(X.columns), t, losses[t])).fit(X, losses[[t]]) for t in losses]
-    model = parts[0]
-    model.models_, model.target_names_, model.single_ = [p.models_[0] for p in parts], list(losses.columns), False
-    return model
+# %% ../nbs/57_choice.ipynb #204340a1
+class LawRegressor(MixtureRegressor):
+    "A law of its own for each target, in place of one estimator for all."
+    def __init__(self, laws: dict): # target: name of its law, in `LAWS`
+        self.laws = laws
+
+    estimator = seed = None # what other mixture regressors are made with
+
+    def fit(self,
+            X: pd.DataFrame,                # (n, d) weights
+            y: pd.DataFrame,                # (n, m) values, lower is better; columns the targets
+           ) -> 'LawRegressor':
+        "Fit each target with its law."
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            parts = [MixtureRegressor(scaled_law(self.laws[t], list(X.columns), t, y[t])).fit(X, y[[t]]) for t in y]
+        self.models_, self.target_names_, self.single_ = [p.models_[0] for p in parts], list(y.columns), False
+        self.feature_names_in_, self.n_features_in_, self.n_runs_ = parts[0].feature_names_in_, parts[0].n_features_in_, len(X)
+        return self
 
 @dataclass(frozen=True)
 class Fit:
@@ -155,7 +162,7 @@ class Fit:
     laws: dict                 # target: name of its law
     comparison: pd.DataFrame   # columns `COLUMNS`, of all targets
     predictions: pd.DataFrame  # (n, m) out of fold, by the law chosen, as measured
-    model: MixtureRegressor    # of all targets; predicts what is better when lower
+    model: LawRegressor        # of all targets; predicts what is better when lower
     meta: dict = field(default_factory=dict) # source, folds, seed, notes, versions
 
     @property
@@ -163,6 +170,9 @@ class Fit:
 
     @property
     def targets(self) -> list[str]: return list(self.values.columns)
+
+    @property
+    def losses(self) -> pd.DataFrame: return _as_losses(self.values, self.metrics) # (n, m) what the model was fitted on: lower is better
 
     def predict(self,
                 X: pd.DataFrame,   # (k, d) mixtures
@@ -194,7 +204,7 @@ def fit_swarm(swarm: Swarm,
         chosen[t] = choose(table)
         best[t] = found[chosen[t]]
         tables.append(table)
-    model = fit_laws(X, _as_losses(values, metrics), chosen)
+    model = LawRegressor(chosen).fit(X, _as_losses(values, metrics))
     meta = {'source': swarm.name, 'folds': int(len(np.unique(make_folds(X, folds, seed)))), 'seed': seed, 'notes': notes, 'versions': _versions()}
     return Fit(X, values, metrics, chosen, pd.concat(tables, ignore_index=True), pd.DataFrame(best), model, meta)
 
@@ -250,6 +260,6 @@ def load_fit(folder: str | Path, # that `save_fit` wrote
     meta = {k: v for k, v in told.items() if k not in ('format', 'targets', 'rule', 'comparison', 'data')}
     comparison = pd.DataFrame(told['comparison'], columns=COLUMNS).astype({c: float for c in ('rho', 'low', 'high', 'rmse', 'seconds')})
     comparison['left_out'] = _reasons(comparison['left_out'])
-    fit = Fit(X, values, metrics, laws, comparison, predictions, fit_laws(X, _as_losses(values, metrics), laws), meta)
+    fit = Fit(X, values, metrics, laws, comparison, predictions, LawRegressor(laws).fit(X, _as_losses(values, metrics)), meta)
     if _digest(fit) != told['data']: raise ValueError(f'{folder}: the tables are not those that were fitted: they were changed since; fit again')
     return fit
