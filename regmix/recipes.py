@@ -4,18 +4,21 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'clean', 'authors_yaml', 'olmix', 'olmo_core', 'hf_datasets', 'megatron', 'litgpt', 'plain_json',
-           'export_mixture', 'proposal_as_json', 'save_proposal', 'load_proposal']
+           'export_mixture', 'proposal_as_json', 'save_proposal', 'load_proposal', 'held', 'propose_fit', 'wobble',
+           'caveats']
 
-# %% ../nbs/67_recipes.ipynb #cb911a7d
-import json, os, shlex
+# %% ../nbs/67_recipes.ipynb #a2dd24b7
+import json, shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from .choice import Fit, not_told_apart
 from .mixtures import PREFIX, check_mixtures, round_to_grid
-from .optima import Proposal
+from .optima import Proposal, propose, stability
 from .paper import write_file
 from .tables import read_weights
 
@@ -36,7 +39,7 @@ def _paths(mixture, paths, ending): # domain: where its data are; a path that is
     return {d: str((paths or {}).get(d, f'data/{d}{ending}')) for d in mixture.index}
 
 def _more(repetition, domain): # times that a domain may be read, at least 1
-    return float(max(1.0, np.ceil(100 * (repetition or {}).get(domain, 1.0)) / 100))
+    return float(max(1.0, np.ceil(100 * (repetition or {}).get(domain, 1.0) - 1e-6) / 100))
 
 # %% ../nbs/67_recipes.ipynb #6431dd0e
 def authors_yaml(mixture: pd.Series,   # (d,) weights by domain
@@ -154,3 +157,56 @@ def load_proposal(path: str | Path, # that `save_proposal` wrote, or any file wi
     try: weights = clean(weights)
     except ValueError as e: raise ValueError(f'{path}: {str(e).removeprefix("mixtures: ")}') from None
     return (told if isinstance(told, dict) and isinstance(told.get('mixture'), dict) else {}) | {'mixture': weights}
+
+# %% ../nbs/67_recipes.ipynb #059241b5
+def held(fit: Fit,
+        ) -> dict: # domain: its weight
+    "List the domains that had the same weight in every run."
+    return {d: float(w.iloc[0]) for d, w in fit.mixtures.items() if w.nunique() == 1}
+
+def _asked(fit, same):
+    "Hold the domains that never moved, except where limits are given."
+    lower, upper = dict(same.get('lower') or {}), dict(same.get('upper') or {})
+    fixed = {d: w for d, w in held(fit).items() if d not in lower and d not in upper}
+    return same | {'lower': lower | fixed, 'upper': upper | fixed}
+
+def propose_fit(fit: Fit,
+                **same,         # what `propose` takes: prior, kl, lower, upper, available, tokens, epochs, importance, guard, worst, seed
+               ) -> Proposal:   # predicted as measured, with an interval for each target
+    "Propose the best mixture of a fit."
+    found = propose(fit.model, fit.mixtures, **_asked(fit, same))
+    at = found.predicted.copy()
+    error = fit.comparison.set_index(['target', 'law'])['rmse']
+    for t in at.index:
+        if not np.isfinite(at.loc[t, ['low', 'high']]).all(): at.loc[t, ['low', 'high']] = at.loc[t, 'value'] + 1.96 * error[t, fit.laws[t]] * np.array([-1, 1])
+        if fit.metrics[t].higher: at.loc[t] = -at.loc[t].rename({'low': 'high', 'high': 'low'})
+    return replace(found, predicted=at)
+
+def wobble(fit: Fit,
+           n: int = 20,         # resamples of the runs
+           seed: int = 0,       # of the resamples
+           **same,              # what `propose_fit` was asked
+          ) -> pd.DataFrame:    # index domain, columns low, median, high: the middle nine tenths of the weights
+    "Propose again from resampled runs, and say between what the weights move."
+    same.pop('seed', None)
+    return stability(fit.model, fit.mixtures, fit.losses, n, seed, **_asked(fit, same)).quantile([0.05, 0.5, 0.95]).T.set_axis(['low', 'median', 'high'], axis=1).rename_axis('domain')
+
+# %% ../nbs/67_recipes.ipynb #8e5c6568
+def caveats(fit: Fit,
+            told: Mapping = None, # a proposal as `proposal_as_json` or `load_proposal` give it
+           ) -> list[str]:        # a sentence each, the gravest first
+    "Say what stands against trusting a fit and its proposal."
+    out, told = [], told or {}
+    if told.get('extrapolates'): out.append(f"The proposal lies far from every trained mixture: {told['distance']:.0%} of the weight would have to move to the nearest, and no two neighbours among the trained ones are further apart than {told['usual']:.0%}. What is predicted there is extrapolated: train a run on it before you rely on it.")
+    for t in fit.targets:
+        table = fit.comparison[fit.comparison['target'] == t]
+        best = table.set_index('law').loc[fit.laws[t]]
+        if not best['low'] > 0: out.append(f"{t}: the best law ({best.name}) does not rank unseen runs better than chance (rho {best['rho']:.2f}, {best['low']:.2f} to {best['high']:.2f}).")
+        elif best['rho'] < 0.7: out.append(f"{t}: the best law ({best.name}) ranks unseen runs poorly (rho {best['rho']:.2f}, {best['low']:.2f} to {best['high']:.2f}).")
+        if near := not_told_apart(table): out.append(f"{t}: these runs do not tell {best.name} from {', '.join(near)}.")
+    if len(fit.mixtures) <= 2 * len(fit.domains): out.append(f'{len(fit.mixtures)} runs for {len(fit.domains)} domains are few; more runs would help more than another law.')
+    if kept := held(fit): out.append('Held where they were in every run, as nothing is known of other weights: ' + ', '.join(f'{d} ({w:g})' for d, w in kept.items()) + ' (unless limits were given).')
+    if 'gap' in told and told['gap'] is None: out.append('At least one law is not convex: the proposal was searched for, and a better one may exist.')
+    if often := [f'{d} ({e:.1f})' for d, e in (told.get('epochs') or {}).items() if e is not None and e > 4]: out.append(f"Read more than four times: {', '.join(often)}; the proxies did not measure what repetition costs at that size.")
+    if moves := [f"{d} ({r['low']:.2f} to {r['high']:.2f})" for d, r in (told.get('stability') or {}).items() if r['high'] - r['low'] > 0.2]: out.append(f"Other runs would have led elsewhere; by resampling, nine tenths of the weights lie within: {', '.join(moves)}.")
+    return out + [n for n in fit.meta.get('notes', [])]
