@@ -118,10 +118,10 @@ RECIPES = {'authors': authors_yaml, 'olmix': olmix, 'olmo-core': olmo_core, 'dat
 def export_mixture(mixture: pd.Series | Proposal, # weights by domain, or a proposal, which knows how often a domain is read
                    to: str,                       # a name in `RECIPES`
                    paths: Mapping = None,         # domain: where its data are
+                   repetition: Mapping = None,    # domain: times that it is read; a proposal knows
                   ) -> str:
     "Write a mixture in the words of a trainer."
     if to not in RECIPES: raise ValueError(f'no format {to!r}; there is {", ".join(RECIPES)}')
-    repetition = None
     if isinstance(mixture, Proposal): mixture, repetition = mixture.mixture, mixture.epochs.dropna().to_dict()
     return RECIPES[to](mixture, paths=paths, repetition=repetition)
 
@@ -185,10 +185,9 @@ def propose_fit(fit: Fit,
 def wobble(fit: Fit,
            n: int = 20,         # resamples of the runs
            seed: int = 0,       # of the resamples
-           **same,              # what `propose_fit` was asked
+           **same,              # what else `propose_fit` was asked
           ) -> pd.DataFrame:    # index domain, columns low, median, high: the middle nine tenths of the weights
     "Propose again from resampled runs, and say between what the weights move."
-    same.pop('seed', None)
     return stability(fit.model, fit.mixtures, fit.losses, n, seed, **_asked(fit, same)).quantile([0.05, 0.5, 0.95]).T.set_axis(['low', 'median', 'high'], axis=1).rename_axis('domain')
 
 # %% ../nbs/67_recipes.ipynb #8e5c6568

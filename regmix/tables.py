@@ -241,7 +241,7 @@ def read_swarm(source,     # a name in `AUTHORS`, a folder (of a swarm, with Olm
     folder = Path(source)
     if not folder.exists(): raise FileNotFoundError(f'{source}: there is no such folder')
     if (folder/'swarm.json').is_file() or (folder/'definition.json').is_file():
-        if any(options.values()): raise ValueError(f'{source}: a swarm of this project; {next(k for k, v in options.items() if v)} is for tables of your own')
+        if strange := [k for k, v in options.items() if v and k != 'targets']: raise ValueError(f'{source}: a swarm of this project; {strange[0]} is for tables of your own')
         return load_swarm(folder)
     for first, second in (('ratios.csv', 'metrics.csv'), *((f'mixtures{e}', f'losses{f}') for e in ('.csv', '.parquet') for f in ('.csv', '.parquet'))):
         if (folder/first).is_file() and (folder/second).is_file(): return read_tables(folder/first, folder/second, **{'name': folder.name} | options)
