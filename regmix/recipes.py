@@ -203,6 +203,9 @@ def caveats(fit: Fit,
         if not best['low'] > 0: out.append(f"{t}: the best law ({best.name}) does not rank unseen runs better than chance (rho {best['rho']:.2f}, {best['low']:.2f} to {best['high']:.2f}).")
         elif best['rho'] < 0.7: out.append(f"{t}: the best law ({best.name}) ranks unseen runs poorly (rho {best['rho']:.2f}, {best['low']:.2f} to {best['high']:.2f}).")
         if near := not_told_apart(table): out.append(f"{t}: these runs do not tell {best.name} from {', '.join(near)}.")
+    spans, asked = fit.values.std(), told.get('settings') or {}
+    if told and len(spans) > 1 and spans.max() > 3 * spans.min() and not asked.get('importance'):
+        out.append(f"The targets were added up as they are, and {spans.idxmax()} varies {spans.max() / spans.min():.0f} times as much as {spans.idxmin()}, so it decides: give each its importance.")
     if len(fit.mixtures) <= 2 * len(fit.domains): out.append(f'{len(fit.mixtures)} runs for {len(fit.domains)} domains are few; more runs would help more than another law.')
     if kept := held(fit): out.append('Held where they were in every run, as nothing is known of other weights: ' + ', '.join(f'{d} ({w:g})' for d, w in kept.items()) + ' (unless limits were given).')
     if 'gap' in told and told['gap'] is None: out.append('At least one law is not convex: the proposal was searched for, and a better one may exist.')
