@@ -138,7 +138,7 @@ def sample(source: Annotated[str, typer.Argument(help="A file with tokens or sha
     from regmix.mixtures import sample_mixtures
     from regmix.tables import read_weights
     _free(out, overwrite)
-    known = Path(source).is_file() or (Path(source)/'corpus.json').is_file()
+    known = Path(source).is_file() or any((Path(source)/name).is_file() for name in ('corpus.json', 'swarm.json'))
     prior = read_weights(source) if known else _corpus(source, corpora, vocab_size, max_bytes, text_field).prior
     table = sample_mixtures(prior, n, seed=seed, temperature=temperature, bound=bound)
     _write_mixtures(table, out, overwrite)
@@ -264,9 +264,9 @@ def _table_of(told):
 @_command('regmix propose fit --prior prior.json --kl 0.05 --out proposal.json\nregmix propose fit --available tokens.json --tokens 1e9 --max-epochs 4 --bound web=0.1:0.6 --out proposal.json')
 def propose(fit: Annotated[Path, typer.Argument(help='Folder of a fit, from `regmix fit`.')],
             out: Annotated[Path, typer.Option('--out', '-o', help='File for the proposal (.json); default: only show it.')] = None,
-            prior: Annotated[Path, typer.Option(help="Weights or tokens by domain to stay close to and to compare with: a file, or a corpus's folder.")] = None,
+            prior: Annotated[Path, typer.Option(help="Weights or tokens by domain to stay close to and to compare with: a file, or the folder of a corpus or a swarm.")] = None,
             kl: Annotated[float, typer.Option(help='How close to the prior, in the unit of the target; 0: as far as the law wants.')] = 0.0,
-            available: Annotated[Path, typer.Option(help="Tokens at hand by domain: a file, or a corpus's folder.")] = None,
+            available: Annotated[Path, typer.Option(help="Tokens at hand by domain: a file, or the folder of a corpus or a swarm.")] = None,
             tokens: Annotated[float, typer.Option(help='Tokens that the model will read, such as 1e9.')] = None,
             max_epochs: Annotated[float, typer.Option(help='Most times that a domain may be read.')] = 4.0,
             bound: Annotated[list[str], typer.Option(help='domain=low:high, domain=:high, domain=low: or domain=weight; repeat.')] = None,

@@ -263,12 +263,13 @@ def read_mixtures(path: str | Path, # a folder of YAML files in the authors' for
     return weights
 
 # %% ../nbs/17_tables.ipynb #68ec0b2b
-def read_weights(path: str | Path, # .json, .yaml or .yml, a table of two columns (domain, number), or a corpus's folder
+def read_weights(path: str | Path, # .json, .yaml or .yml, a table of two columns (domain, number), or the folder of a corpus or of a swarm
                 ) -> pd.Series:    # at least 0, index domain; tokens or shares, as the file has them
     "Read a number for each domain, or raise ValueError naming the domain at fault."
     path = Path(path)
     if (path/'corpus.json').is_file(): found = {d: f['train_tokens'] for d, f in json.loads((path/'corpus.json').read_text())['domains'].items()}
-    elif path.is_dir(): raise FileNotFoundError(f'{path}: a folder without a corpus.json')
+    elif (path/'swarm.json').is_file() and (told := json.loads((path/'swarm.json').read_text()).get('text')): found = {d: f['train_tokens'] for d, f in told['domains'].items()}
+    elif path.is_dir(): raise FileNotFoundError(f'{path}: a folder without the corpus.json of a corpus, or the swarm.json of a swarm that knows its text')
     elif path.suffix.lower() in ('.json', '.yaml', '.yml'): found = _mapping(path)
     else:
         table = read_cells(path)
