@@ -178,7 +178,8 @@ def propose_fit(fit: Fit,
     at = found.predicted.copy()
     error = fit.comparison.set_index(['target', 'law'])['rmse']
     for t in at.index:
-        if not np.isfinite(at.loc[t, ['low', 'high']]).all(): at.loc[t, ['low', 'high']] = at.loc[t, 'value'] + 1.96 * error[t, fit.laws[t]] * np.array([-1, 1])
+        half = np.fmax(at.loc[t, 'high'] - at.loc[t, 'value'], 1.96 * error[t, fit.laws[t]])
+        at.loc[t, ['low', 'high']] = at.loc[t, 'value'] + half * np.array([-1, 1])
         if fit.metrics[t].higher: at.loc[t] = -at.loc[t].rename({'low': 'high', 'high': 'low'})
     return replace(found, predicted=at)
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from . import __version__
 from .choice import Fit, choose
-from .figures import COLOURS, FULL, HALF, style
+from .figures import COLOURS, FULL, style
 from .recipes import caveats
 
 # %% ../nbs/85_report.ipynb #a30d35b5
@@ -52,13 +52,13 @@ def plot_mixture(mixture: pd.Series,          # (d,) proposed weights
     order = mixture.sort_values().index
     y = np.arange(len(order))
     with style():
-        fig, ax = plt.subplots(figsize=(FULL, 0.6 + 0.24 * len(order)))
-        ax.hlines(y, trained[order].min(), trained[order].max(), lw=5, color='0.9', label='trained, lowest to highest')
-        ax.barh(y, mixture[order], height=0.5, color=COLOURS[0], label='proposed')
-        if spread is not None: ax.hlines(y, spread.loc[order, 'low'], spread.loc[order, 'high'], lw=1.2, color=COLOURS[1], label='nine tenths of the resamples')
-        if prior is not None: ax.plot(prior.reindex(order), y, 'D', ms=3, color='black', label='prior')
+        fig, ax = plt.subplots(figsize=(FULL, 0.9 + 0.24 * len(order)))
+        ax.hlines(y, trained[order].min(), trained[order].max(), lw=5, color='0.9', zorder=1, label='trained, lowest to highest')
+        ax.barh(y, mixture[order], height=0.5, color=COLOURS[0], zorder=2, label='proposed')
+        if spread is not None: ax.hlines(y, spread.loc[order, 'low'], spread.loc[order, 'high'], lw=1.2, color=COLOURS[1], zorder=3, label='nine tenths of the resamples')
+        if prior is not None: ax.plot(prior.reindex(order), y, 'D', ms=3, color='black', zorder=4, label='prior')
         ax.set(yticks=y, yticklabels=list(order), xlabel='weight', xlim=(0, None))
-        ax.legend(loc='lower right')
+        ax.legend(loc='lower left', bbox_to_anchor=(0, 1), ncol=4)
     return fig
 
 # %% ../nbs/85_report.ipynb #bd9bc5f0

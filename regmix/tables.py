@@ -139,7 +139,7 @@ def as_weights(table: pd.DataFrame, # numbers, index run
         table = table / 100
         notes.append(f'{path}: the weights are per cent (rows sum to {total.min():g} to {total.max():g}); they were divided by 100')
     try: table = check_mixtures(table)
-    except ValueError as e: raise ValueError(f'{path}: {str(e).removeprefix("mixtures: ")}') from None
+    except ValueError as e: raise ValueError(f'{path}: {str(e).removeprefix("mixtures: ")}; columns taken for domains: {_few(table.columns, 20)} (domains=, --domain name them)') from None
     pinned = [d for d in table.columns if table[d].nunique() == 1] if len(table) > 1 else []
     if pinned: notes.append(f'{path}: the same weight in every run, so nothing can be learnt of it: ' + ', '.join(f'{d!r} ({table[d].iloc[0]:g})' for d in pinned))
     return table, notes
@@ -226,9 +226,8 @@ def _long(table, names, path, targets, drop_missing):
     if targets is not None: table, names = table[keep := table['domain'].isin(targets)], [n for n, k in zip(names, keep) if k]
     if gone := [t for t in targets or [] if t not in set(table['domain'])]: raise ValueError(f'{path}: no loss on {gone[0]!r} in the column domain')
     numbers, lost = as_numbers(table[[c for c in ('tokens', 'loss') if c in table.columns]], names, path, drop_missing)
-    kept = ~table['loss'].str.lower().isin(_MISSING) if not lost else ~np.isin(names, lost)
-    numbers = numbers[~numbers.index.isin(lost)]
-    out = pd.DataFrame({'run': numbers.index.to_numpy(), 'tokens': numbers.get('tokens', pd.Series(1.0, numbers.index)).to_numpy(), 'domain': table.loc[np.asarray(kept), 'domain'].to_numpy(), 'loss': numbers['loss'].to_numpy()})
+    kept, numbers = ~np.isin(names, lost), numbers[~numbers.index.isin(lost)]
+    out = pd.DataFrame({'run': numbers.index.to_numpy(), 'tokens': numbers.get('tokens', pd.Series(1.0, numbers.index)).to_numpy(), 'domain': table.loc[kept, 'domain'].to_numpy(), 'loss': numbers['loss'].to_numpy()})
     return out, list(dict.fromkeys(lost))
 
 # %% ../nbs/17_tables.ipynb #6488146b

@@ -97,8 +97,10 @@ def test_higher_is_better_finds_the_same_mixture_and_shows_its_own_sign():
     assert with_prior.predicted.loc["acc", "value"] > with_prior.predicted.loc["acc", "under the prior"] > 0
 
 
-def test_a_law_without_an_interval_gets_one_from_its_errors():
+def test_no_interval_is_narrower_than_the_errors_on_unseen_runs():
     fit = toy()
+    p = propose_fit(fit).predicted.loc["loss"]
+    assert p["high"] - p["value"] >= 1.96 * fit.comparison.set_index("law").loc[fit.laws["loss"], "rmse"] - 1e-12
     fit = fit_swarm(Swarm("toy", fit.mixtures, long_losses(fit.values, 1)), ["loss"], ["ridge"])
     p = propose_fit(fit).predicted.loc["loss"]
     assert np.isclose(p["high"] - p["value"], 1.96 * fit.comparison["rmse"].iloc[0]) and np.isnan(propose(fit.model, fit.mixtures).predicted.loc["loss", "high"])

@@ -155,6 +155,13 @@ def test_rows_that_do_not_sum_to_one(tmp_path, spoil, message):
     with pytest.raises(ValueError, match="m.csv: .*" + message): read(write(tmp_path, spoil(X), Y))
 
 
+def test_a_number_that_is_no_weight_is_refused_and_domains_can_be_named(tmp_path):
+    X, Y = tables()
+    pair = write(tmp_path, X.assign(seed=range(1, 21)), Y)
+    with pytest.raises(ValueError, match="run 'run-0' sums to 2, .*columns taken for domains: .*'seed' .*--domain name them"): read(pair)
+    same(read(pair, domains=DOMAINS), X, Y)
+
+
 def test_duplicate_columns(tmp_path):
     X, Y = tables()
     with pytest.raises(ValueError, match="m.csv: two columns are called 'web': keep one, or rename one"): read(write(tmp_path, X.set_axis(["web", "web", *DOMAINS[2:]], axis=1), Y))
