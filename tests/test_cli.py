@@ -240,7 +240,8 @@ def test_train_resumes_after_ctrl_c(room):
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=60)
     last = [l for l in err.splitlines() if l.startswith("regmix: ")][-1]
-    assert child.returncode == 130 and not out and "what is finished is kept" in last and "the same command again" in last and "Traceback" not in err
+    assert child.returncode in (130, -signal.SIGINT), err[-3000:]   # a shell shows both as 130; the second where Python was interrupted in an exec, such as an import of torch makes
+    assert not out and "what is finished is kept" in last and "the same command again" in last and "Traceback" not in err
     told, err = ask(shlex.join([*words, "--tokens", "512", "--quiet", "--json"]), 2)
     assert "holds another swarm" in told["error"]
     told, _ = ask(shlex.join([*words, "--tokens", "512", "--quiet", "--overwrite", "--json"]))
