@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from regmix.cli import app
 
-REGMIX = [sys.executable, "-m", "regmix.cli"]
+REGMIX = [sys.executable, "-c", "from regmix.cli import app; app(prog_name='regmix')"]   # what the console script does
 LAWS = '--law log-linear --law "mixing law" --law ridge'
 
 
@@ -216,7 +216,7 @@ def test_help_is_quick_and_imports_nothing_heavy():
 
 def test_completion():
     for words, want in (("regmix exp", "export"), ("regmix export p.json --to meg", "megatron")):
-        found = subprocess.run([sys.executable, "-c", "from regmix.cli import app; app(prog_name='regmix')"], env=os.environ | {"_REGMIX_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}, capture_output=True, text=True, timeout=60)
+        found = subprocess.run(REGMIX, env=os.environ | {"_REGMIX_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}, capture_output=True, text=True, timeout=60)
         assert found.stdout.split() == [want], found.stderr
 
 
@@ -240,7 +240,7 @@ def test_train_resumes_after_ctrl_c(room):
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=60)
     last = [l for l in err.splitlines() if l.startswith("regmix: ")][-1]
-    assert child.returncode in (130, -signal.SIGINT), err[-3000:]   # a shell shows both as 130; the second where Python was interrupted in an exec, such as an import of torch makes
+    assert child.returncode == 130, err[-3000:]
     assert not out and "what is finished is kept" in last and "the same command again" in last and "Traceback" not in err
     told, err = ask(shlex.join([*words, "--tokens", "512", "--quiet", "--json"]), 2)
     assert "holds another swarm" in told["error"]
