@@ -24,11 +24,8 @@ def long_losses(wide: pd.DataFrame, # losses in nats per token: one row a run (t
                 tokens: int,        # training tokens that every run had seen when it was measured
                ) -> pd.DataFrame:   # columns `run`, `tokens`, `domain`, `loss`
     "Turn a wide table of losses into the long form that swarms keep."
-    long = wide.rename_axis(index='run', columns='domain').reset_index().melt(
-        id_vars='run', var_name='domain', value_name='loss')
-    order = long['run'].map({r: i for i, r in enumerate(wide.index)})
-    long = long.assign(tokens=int(tokens), run=long['run'].astype(str)).iloc[np.argsort(order, kind='stable')]
-    return long[LOSS_COLUMNS].reset_index(drop=True)
+    runs, domains = wide.index.astype(str), wide.columns
+    return pd.DataFrame({'run': np.repeat(runs.to_numpy(object), len(domains)), 'tokens': int(tokens), 'domain': np.tile(domains.to_numpy(object), len(runs)), 'loss': wide.to_numpy().ravel()})[LOSS_COLUMNS]
 
 # %% ../nbs/15_swarms.ipynb #d1722823
 def check_losses(losses: pd.DataFrame,   # long table with the columns `run`, `tokens`, `domain`, `loss`

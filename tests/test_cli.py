@@ -1,0 +1,251 @@
+"""The command line: one object for machines, one line for errors, a number that tells them apart, nothing overwritten or half-written."""
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from regmix.cli import app
+
+REGMIX = [sys.executable, "-c", "from regmix.cli import app; app(prog_name='regmix')"]   # what the console script does
+LAWS = '--law log-linear --law "mixing law" --law ridge'
+
+
+@pytest.fixture
+def room(tmp_path, monkeypatch):
+    "An empty folder to work in, and the tables of 40 runs."
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.dirichlet([4, 2, 1, 1], 40), columns=["web", "code", "law", "wiki"], index=pd.Index([f"run{i}" for i in range(40)], name="run"))
+    loss = 2 + np.exp(X.to_numpy() @ [-0.5, -1.5, 0.3, -1.0]) + rng.normal(0, 0.01, 40)
+    X.to_csv("m.csv")
+    pd.DataFrame({"val_loss": loss, "arc_acc": 80 - 10 * loss, "note": "ok", "flat": 1.0}, X.index).to_csv("l.csv")
+    Path("tokens.json").write_text('{"web": 4e9, "code": 1e9, "law": 5e8, "wiki": 2e8}')
+    return tmp_path
+
+
+def ask(line, status=0):
+    "Run a command, check its status, and that there is one JSON object or nothing but text on standard output."
+    found = CliRunner().invoke(app, shlex.split(line))
+    assert found.exit_code == status, found.stderr + repr(found.exception)
+    assert "Traceback" not in found.stderr
+    if "--json" in line: return json.loads(found.stdout, parse_constant=lambda c: pytest.fail(f"{c} is no JSON")), found.stderr
+    return found.stdout, found.stderr
+
+
+def fitted(line=f"fit --mixtures m.csv --losses l.csv --target val_loss {LAWS} --out fit"): return ask(line)
+
+
+def test_from_tables_to_a_report(room):
+    out, err = fitted()
+    assert "* log-linear" in out and "fit: saved" in out and not err
+    assert sorted(p.name for p in Path("fit").iterdir()) == ["fit.json", "losses.parquet", "mixtures.parquet", "predictions.parquet"]
+    out, _ = ask("propose fit --prior tokens.json --kl 0.05 --available tokens.json --tokens 5e9 --stability 3 --out p.json")
+    assert re.search(r"^code +0\.8000 +0\.1754 +4\.00", out, re.M) and "under the prior" in out and "distance to the nearest" in out
+    told = json.loads(Path("p.json").read_text())
+    assert abs(sum(told["mixture"].values()) - 1) < 1e-9 and told["epochs"]["code"] <= 4 + 1e-6 and set(told["stability"]) == {"web", "code", "law", "wiki"}
+    assert ask("export p.json --to megatron --path code=c")[0].startswith("--data-path ")
+    assert "max_repetition_ratio: 4.0" in ask("export p.json --to olmo-core")[0]
+    ask("report fit p.json --out r.html --title 'For <us>'")
+    page = Path("r.html").read_text()
+    assert page.count("<svg") == 2 and "For &lt;us&gt;" in page and not re.search(r"https?://|src=|<script", page.replace("http://www.w3.org/", ""))
+    ask("report fit --out alone.html")
+    assert not [p for p in room.iterdir() if p.name.startswith(".")], "something was left half-written"
+
+
+def test_python_and_shell_give_the_same(room):
+    from regmix.choice import load_fit
+    from regmix.recipes import propose_fit
+    fitted()
+    told, _ = ask("propose fit --bound web=0.3:0.5 --bound law=0 --stability 0 --json")
+    want = propose_fit(load_fit("fit"), lower={"web": 0.3, "law": 0.0}, upper={"web": 0.5, "law": 0.0})
+    assert told["mixture"] == want.mixture.to_dict() and told["mixture"]["law"] == 0 and 0.3 - 1e-9 <= told["mixture"]["web"] <= 0.5 + 1e-9
+
+
+def test_higher_is_better(room):
+    told, _ = ask(f"fit --mixtures m.csv --losses l.csv --higher arc_acc {LAWS} --out up --unit percent --json")
+    assert told["laws"]["arc_acc"] == "mixing law" and "not above 0" in next(r["left_out"] for r in told["comparison"] if r["law"] == "log-linear")
+    best, _ = ask("propose up --stability 0 --json")
+    p = best["predicted"]["arc_acc"]
+    assert 50 < p["low"] < p["value"] < p["high"] < 80 and best["mixture"]["code"] > 0.9     # code lowers the loss most
+    _, err = ask(f"fit --mixtures m.csv --losses l.csv --target arc_acc {LAWS} --out down")
+    assert "sounds like more is better" in err and "--higher arc_acc" in err
+
+
+def test_guard_worst_and_importance(room):
+    fitted(f"fit --mixtures m.csv --losses l.csv --target val_loss --higher arc_acc {LAWS} --out fit")
+    for extra in ("--guard 0.01", "--worst", "--importance val_loss=10"): assert ask(f"propose fit --prior tokens.json {extra} --stability 0 --json")[0]["mixture"]
+    told, _ = ask("propose fit --prior tokens.json --stability 0 --json")
+    assert any("give each its importance" in c for c in told["caveats"])
+    ask("propose fit --importance nothing=1", 2)
+    ask("propose fit --worst --stability 0", 2)                 # worst than what? there is no prior
+
+
+def test_laws_that_are_not_convex_are_searched(room):
+    ask("fit --mixtures m.csv --losses l.csv --target val_loss --law 'quadratic ridge' --out fit")
+    told, _ = ask("propose fit --stability 1 --json")
+    assert told["gap"] is None and any("not convex" in c for c in told["caveats"]) and told["predicted"]["val_loss"]["low"] is not None
+
+
+FAULTS = [
+    ("fit --mixtures m.csv --losses l.csv --out fit", "name at least one target"),
+    ("fit --mixtures m.csv --target a --out fit", "give either --swarm FOLDER, or --mixtures FILE and --losses FILE"),
+    ("fit --swarm s --mixtures m.csv --losses l.csv --target a --out fit", "give either --swarm"),
+    ("fit --mixtures m.csv --losses l.csv --target lass --out fit", "l.csv: no column 'lass'; there is 'val_loss', 'arc_acc'"),
+    ("fit --mixtures m.csv --losses l.csv --target flat --out fit", "target 'flat' is 1 in all 40 runs: there is nothing to regress"),
+    ("fit --mixtures m.csv --losses l.csv --target note --out fit", "'ok' is no number"),
+    ("fit --mixtures no.csv --losses l.csv --target a --out fit", "no.csv: there is no such file"),
+    ("fit --mixtures m.csv --losses l.csv --target val_loss --law cubic --out fit", "no law 'cubic'; there is own weight"),
+    ("fit --mixtures m.csv --losses l.csv --target val_loss --law 'own weight' --out fit", "no law can be fitted"),
+    ("fit --mixtures m.csv --losses l.csv --target val_loss --folds 1 --out fit", "folds = 1"),
+    ("propose m.csv", "no fit.json"),
+    ("export l.csv --to json", "l.csv: 5 columns"),
+    ("export tokens.json --to json", "sums to"),
+    ("sample nowhere --out x.csv", "nowhere: there is no such folder"),
+    ("sample tokens.json --out x.xlsx", "write .csv, .parquet"),
+    ("sample tokens.json --out x.csv --n 0", "n = 0"),
+    ("train l.csv installed --out s", "'ok' is no number"),
+    ("report nowhere --out r.html", "no fit.json"),
+]
+
+
+@pytest.mark.parametrize("line, message", FAULTS, ids=[m[:30] for _, m in FAULTS])
+def test_errors_are_one_line_and_2(room, line, message):
+    told, err = ask(line + " --json", 2)
+    lines = [l for l in err.splitlines() if not l.startswith("regmix: note:")]
+    assert len(lines) == 1 and lines[0].startswith("regmix: ") and message in lines[0]
+    assert told["exit"] == 2 and message in told["error"]
+    assert not any((room/n).exists() for n in ("fit", "x.csv", "s", "r.html"))
+
+
+@pytest.mark.parametrize("line, message", [("--bound web", "write name=value"), ("--bound web=a", "'a' is no number"), ("--bound x=0.1", "no domain 'x'"), ("--bound web=0.9:0.1", "lower limit above its upper"), ("--bound web=0.6: --bound code=0.6:", "sum to 1.2000"),
+                                           ("--tokens 1e9", "give --available and --tokens together"), ("--kl 1", "give one"), ("--available tokens.json --tokens 1e12", "allow more epochs"), ("--prior bad.json", "'moon', which the fit does not have")])
+def test_impossible_questions(room, line, message):
+    Path("bad.json").write_text('{"moon": 1}')
+    fitted()
+    assert message in ask(f"propose fit --stability 0 {line}", 2)[1]
+
+
+def test_usage_errors_are_2(room):
+    for line in ("nothing", "fit", "propose", "export m.csv", "sample tokens.json --n many --out x.csv"): ask(line, 2)
+
+
+def test_nothing_is_overwritten_unless_asked(room):
+    fitted()
+    before = {p: p.read_bytes() for p in Path("fit").iterdir()}
+    for line in (f"fit --mixtures m.csv --losses l.csv --target val_loss {LAWS} --out fit", "propose fit --out tokens.json", "export tokens.json --to json --out m.csv", "report fit --out m.csv", "sample tokens.json --out m.csv"):
+        assert "--overwrite" in ask(line, 2)[1]
+    assert before == {p: p.read_bytes() for p in Path("fit").iterdir()}
+    ask(f"fit --mixtures m.csv --losses l.csv --target val_loss --law ridge --out fit --overwrite")
+    assert json.loads(Path("fit/fit.json").read_text())["targets"]["val_loss"]["law"] == "ridge"
+    Path("mine").mkdir()
+    Path("mine/thesis.tex").write_text("years of work")
+    ask(f"fit --mixtures m.csv --losses l.csv --target val_loss --law ridge --out mine --overwrite", 2)
+    ask("sample tokens.json --out mine --overwrite", 2)
+    assert Path("mine/thesis.tex").is_file()
+
+
+def test_a_bug_is_1_and_still_one_line(room, monkeypatch):
+    import regmix.choice
+    fitted()
+    monkeypatch.setattr(regmix.choice, "load_fit", lambda folder: 1 / 0)
+    told, err = ask("propose fit --json", 1)
+    assert told == {"error": "ZeroDivisionError: division by zero", "exit": 1} and err == "regmix: ZeroDivisionError: division by zero\n"
+
+
+def test_few_runs_say_what_they_lack(room):
+    X, Y = pd.read_csv("m.csv")[:12], pd.read_csv("l.csv")[:12]
+    X.to_csv("few.csv", index=False), Y.to_csv("fewl.csv", index=False)
+    told, _ = ask("fit --mixtures few.csv --losses fewl.csv --target val_loss --out fit --json")
+    left = {r["law"]: r["left_out"] for r in told["comparison"]}
+    assert "needs at least 40 runs" in left["lightgbm"] and "9 parameters for 4 domains, and there are 9 runs" in left["AutoScale"] and left["log-linear"] is None
+
+
+def test_fit_is_deterministic_and_refits_on_load(room):
+    from regmix.choice import load_fit
+    fitted()
+    again = load_fit("fit")
+    want = load_fit("fit").predict(again.mixtures)
+    assert np.array_equal(again.predict(again.mixtures), want)
+    table = pd.read_parquet("fit/losses.parquet")
+    table.loc[3, "val_loss"] += 0.1
+    table.to_parquet("fit/losses.parquet", index=False)
+    assert "changed since" in ask("propose fit", 2)[1]
+    assert not [p for p in Path("fit").iterdir() if p.suffix not in (".json", ".parquet")]
+
+
+def test_sample(room):
+    told, _ = ask("sample tokens.json --n 12 --seed 3 --out a.csv --json")
+    assert told["mixtures"] == 12 and pd.read_csv("a.csv").shape == (12, 5)
+    ask("sample tokens.json --n 12 --seed 3 --out b.parquet")
+    ask("sample tokens.json --n 12 --seed 3 --out folder")
+    from regmix.tables import read_mixtures
+    tables = [read_mixtures(p) for p in ("a.csv", "b.parquet", "folder")]
+    for t in tables[1:]: assert np.allclose(t, tables[0][t.columns]) and list(t.index) == list(tables[0].index)
+    ask("sample tokens.json --n 3 --out folder --overwrite")
+    assert len(list(Path("folder").iterdir())) == 3
+
+
+def test_help_has_an_example_each():
+    for name in ("sample", "train", "fit", "propose", "export", "report", "recipes"):
+        out, _ = ask(f"{name} --help")
+        assert re.search(rf"Example:\n +regmix {name}", out), name
+
+
+def run(*words, **options): return subprocess.run([*REGMIX, *words], capture_output=True, text=True, timeout=60, **options)
+
+
+def test_help_is_quick_and_imports_nothing_heavy():
+    code = "import sys; from regmix.cli import app; heavy = {'pandas', 'numpy', 'torch', 'sklearn', 'matplotlib', 'scipy'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+    start = time.perf_counter()
+    found = run("--help")
+    assert found.returncode == 0 and "propose" in found.stdout and time.perf_counter() - start < 1
+    from regmix import __version__
+    assert run("--version").stdout.strip() == __version__
+
+
+def test_completion():
+    for words, want in (("regmix exp", "export"), ("regmix export p.json --to meg", "megatron")):
+        found = subprocess.run(REGMIX, env=os.environ | {"_REGMIX_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}, capture_output=True, text=True, timeout=60)
+        assert found.stdout.split() == [want], found.stderr
+
+
+def text(room):
+    rng = np.random.default_rng(0)
+    words = ["tree", "river", "stone", "if", "else", "return", "cloud", "court", "judge", "law"]
+    for d in ("web", "code"):
+        (room/"text").mkdir(exist_ok=True)
+        (room/"text"/f"{d}-0.jsonl").write_text("".join(json.dumps({"text": " ".join(rng.choice(words, 200))}) + "\n" for _ in range(120)))
+
+
+def test_train_resumes_after_ctrl_c(room):
+    text(room)
+    ask('sample text --n 6 --out mix.csv --vocab-size 300 --max-bytes 100000')
+    words = ["train", "mix.csv", "text", "--out", "swarm", "--vocab-size", "300", "--max-bytes", "100000", "--model", "80K", "--context", "32", "--batch", "4", "--eval-tokens", "64", "--jobs", "1"]
+    child = subprocess.Popen([*REGMIX, *words, "--tokens", "5e6"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for _ in range(300):
+        if (room/"swarm"/"groups").is_dir() and any((room/"swarm"/"groups").iterdir()): break
+        time.sleep(0.1)
+    time.sleep(0.5)
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=60)
+    last = [l for l in err.splitlines() if l.startswith("regmix: ")][-1]
+    assert child.returncode == 130, err[-3000:]
+    assert not out and "what is finished is kept" in last and "the same command again" in last and "Traceback" not in err
+    told, err = ask(shlex.join([*words, "--tokens", "512", "--quiet", "--json"]), 2)
+    assert "holds another swarm" in told["error"]
+    told, _ = ask(shlex.join([*words, "--tokens", "512", "--quiet", "--overwrite", "--json"]))
+    assert told["runs"] == 6 and told["targets"] == ["code", "web"]
+    assert ask(shlex.join([*words, "--tokens", "512", "--quiet", "--json"]))[0] == told      # nothing is left to do
+    told, _ = ask("fit --swarm swarm --target web --law 'own weight' --out fit --json")
+    assert told["runs"] == 6 and told["domains"] == ["code", "web"]

@@ -1,0 +1,267 @@
+"""Foreign tables: right, or refused with a line that names the file, the row and the value; never silently wrong."""
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from regmix.swarms import Swarm, long_losses, save_swarm
+from regmix.tables import Metric, as_weights, read_cells, read_mixtures, read_swarm, read_tables, read_weights, run_column, suspicious
+
+DOMAINS = ["web", "code", "law", "news", "talk"]
+
+
+def tables(n=20, seed=0):
+    rng = np.random.default_rng(seed)
+    X = pd.DataFrame(rng.dirichlet(np.ones(5), n), columns=DOMAINS, index=pd.Index([f"run-{i}" for i in range(n)], name="run"))
+    Y = pd.DataFrame({"val loss": 3 - X["code"] + 0.1 * rng.random(n), "arc_acc": 20 + 10 * X["code"]}, index=X.index)
+    return X, Y
+
+
+def write(tmp, X, Y, **to_csv):
+    X.to_csv(tmp/"m.csv", **to_csv)
+    Y.to_csv(tmp/"l.csv", **to_csv)
+    return tmp/"m.csv", tmp/"l.csv"
+
+
+def read(pair, **options):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        swarm = read_tables(*pair, **options)
+    assert set(swarm.meta["notes"]) <= {str(w.message) for w in said}, "every note is a warning, too"
+    return swarm
+
+
+def same(swarm, X, Y):
+    pd.testing.assert_frame_equal(swarm.mixtures, X, check_names=False, check_index_type=False, check_column_type=False)
+    got = swarm.final_losses()
+    assert np.allclose(got.loc[X.index, Y.columns], Y)
+    return swarm.meta.get("notes")
+
+
+def test_five_domains_twenty_runs_other_names(tmp_path):
+    X, Y = tables()
+    assert same(read(write(tmp_path, X.rename_axis("experiment"), Y.rename_axis("experiment"))), X, Y) == []
+    assert same(read(write(tmp_path, X.rename_axis("proxy model"), Y.rename_axis("proxy model"))), X, Y) == []
+
+
+def test_run_columns_with_different_names(tmp_path):
+    X, Y = tables()
+    same(read(write(tmp_path, X.rename_axis("mix"), Y.rename_axis("job")), run=("mix", "job")), X, Y)
+    with pytest.raises(ValueError, match=r"l.csv: no column 'mix' to name the runs; there is 'job'"): read((tmp_path/"m.csv", tmp_path/"l.csv"), run="mix")
+
+
+def test_per_cent_is_rescaled_and_said_and_a_mixed_table_is_refused(tmp_path):
+    X, Y = tables()
+    notes = same(read(write(tmp_path, 100 * X, Y)), X, Y)
+    assert len(notes) == 1 and "per cent" in notes[0] and "m.csv" in notes[0] and "divided by 100" in notes[0]
+    mixed = X.copy()
+    mixed.iloc[3] *= 100
+    with pytest.raises(ValueError, match="m.csv: run 'run-3' sums to 100 and run 'run-0' to 1: some rows are per cent and some are not .1 of 20"): read(write(tmp_path, mixed, Y))
+
+
+def test_order_of_runs_does_not_matter(tmp_path):
+    X, Y = tables()
+    same(read(write(tmp_path, X, Y.sample(frac=1, random_state=1))), X, Y)
+    numbered = X.rename(index=lambda r: r[4:]), Y.rename(index=lambda r: r[4:] + ".0").iloc[::-1]   # 7 and 7.0 are one run
+    same(read(write(tmp_path, *numbered)), numbered[0], Y.rename(index=lambda r: r[4:]))
+
+
+@pytest.mark.parametrize("index", [False, True], ids=["no column", "row numbers without a name"])
+def test_no_names_of_runs_only_by_order_and_only_if_asked(tmp_path, index):
+    X, Y = (t.reset_index(drop=True) for t in tables())
+    pair = write(tmp_path, X, Y, index=index)
+    with pytest.raises(ValueError, match="m.csv and .*l.csv: no column names the runs .*by_order=True, --by-order"): read(pair)
+    swarm = read(pair, by_order=True)
+    assert np.allclose(swarm.mixtures, X) and np.allclose(swarm.final_losses(), Y) and "by the order of the rows" in swarm.meta["notes"][0]
+    Y.iloc[:-1].to_csv(pair[1], index=index)
+    with pytest.raises(ValueError, match="20 rows and .* has 19"): read(pair, by_order=True)
+
+
+def test_by_order_where_names_are_there_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="joined by name; leave by_order out"): read(write(tmp_path, *tables()), by_order=True)
+
+
+def test_an_unnamed_column_of_names_is_read(tmp_path):
+    X, Y = tables()
+    same(read(write(tmp_path, X.rename_axis(None), Y.rename_axis(None).iloc[::-1])), X, Y)
+
+
+def test_a_forgotten_index_beside_the_names_is_no_domain(tmp_path):
+    X, Y = tables()
+    notes = same(read(write(tmp_path, X.reset_index(), Y.reset_index())), X, Y)
+    assert len(notes) == 2 and "label" in notes[0]
+    X.assign(name="a label", index=range(20)).to_csv(tmp_path/"m.csv")
+    same(read((tmp_path/"m.csv", tmp_path/"l.csv")), X, Y)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_duplicate_runs_are_refused_with_their_lines(tmp_path, which):
+    both = list(tables())
+    both[which] = pd.concat([both[which], both[which].iloc[[4]]])
+    with pytest.raises(ValueError, match="run 'run-4' of column 'run' is on lines 6, 22"): read(write(tmp_path, *both))
+
+
+def test_runs_in_one_file_only(tmp_path):
+    X, Y = tables()
+    pair = write(tmp_path, X.drop(index="run-3"), Y.drop(index=["run-5", "run-6"]))
+    with pytest.raises(ValueError, match="2 only in .*m.csv: 'run-5', 'run-6'; 1 only in .*l.csv: 'run-3'.*--drop-unmatched"): read(pair)
+    swarm = read(pair, drop_unmatched=True)
+    assert len(swarm) == 17 and "'run-5', 'run-6'" in swarm.meta["notes"][0]
+    with pytest.raises(ValueError, match="no run in common"): read(write(tmp_path, X, Y.rename(index=str.upper)), drop_unmatched=True)
+
+
+def test_a_constant_target_is_noted_and_a_constant_weight_is_pinned(tmp_path):
+    X, Y = tables()
+    X["talk"], X["news"] = 0.0, X["news"] + X["talk"]
+    notes = same(read(write(tmp_path, X, Y.assign(flat=2.0))), X, Y.assign(flat=2.0))
+    assert "'talk' (0)" in notes[0] and "nothing can be learnt" in notes[0] and "'flat' is 2 in every run; it cannot be a target" in notes[1]
+
+
+def test_missing_values_name_row_and_column(tmp_path):
+    X, Y = tables()
+    X.loc["run-2", "law"] = Y.loc["run-7", "val loss"] = np.nan
+    pair = write(tmp_path, X, Y)
+    with pytest.raises(ValueError, match=r"m.csv: line 4 \(run 'run-2'\), column 'law': the value is missing .1 such cells in 1 runs.*--drop-missing"): read(pair)
+    swarm = read(pair, drop_missing=True)
+    assert len(swarm) == 18 and not {"run-2", "run-7"} & set(swarm.mixtures.index) and "'run-2', 'run-7'" in swarm.meta["notes"][-1]
+    X.fillna(0).to_csv(pair[0])   # a blank that became a 0 is not let through
+    with pytest.raises(ValueError, match="run 'run-2' sums to"): read(pair)
+    tables()[0].to_csv(pair[0])
+    with pytest.raises(ValueError, match=r"l.csv: line 9 \(run 'run-7'\), column 'val loss'"): read(pair)
+    assert len(read(pair, targets=["arc_acc"])) == 20   # what is missing is of no concern
+
+
+@pytest.mark.parametrize("cell, why", [("many", "no number"), ("0,5", "decimal point"), ("inf", "no number"), ("45%", "no number"), ("True", "no number"), ("1_0", "no number"), ("0x1", "no number")])
+def test_text_is_refused_with_its_place(tmp_path, cell, why):
+    X, Y = tables()
+    text = X.astype(object)
+    text.loc["run-1", "code"] = cell
+    with pytest.raises(ValueError, match=rf"m.csv: line 3 \(run 'run-1'\), column 'code': '{cell}' is no number.*"): read(write(tmp_path, text, Y))
+
+
+def test_other_columns_of_text_do_no_harm_where_targets_are_named(tmp_path):
+    X, Y = tables()
+    pair = write(tmp_path, X, Y.assign(comment="fine"))
+    with pytest.raises(ValueError, match="column 'comment': 'fine' is no number"): read(pair)
+    assert read(pair, targets=["val loss"]).targets == ["val loss"]
+    with pytest.raises(ValueError, match="no column 'loss'; there is 'val loss', 'arc_acc', 'comment'"): read(pair, targets=["loss"])
+
+
+@pytest.mark.parametrize("spoil, message", [(lambda X: X * 0.9, "run 'run-0' sums to 0.9, not to 1"), (lambda X: X.assign(web=X["web"] - 2, code=X["code"] + 2), "negative"),
+                                            (lambda X: X * 1e9, "sums to 1e[+]09, not to 1"), (lambda X: X.drop(columns="web"), "sums to")])
+def test_rows_that_do_not_sum_to_one(tmp_path, spoil, message):
+    X, Y = tables()
+    with pytest.raises(ValueError, match="m.csv: .*" + message): read(write(tmp_path, spoil(X), Y))
+
+
+def test_a_number_that_is_no_weight_is_refused_and_domains_can_be_named(tmp_path):
+    X, Y = tables()
+    pair = write(tmp_path, X.assign(seed=range(1, 21)), Y)
+    with pytest.raises(ValueError, match="run 'run-0' sums to 2, .*columns taken for domains: .*'seed' .*--domain name them"): read(pair)
+    same(read(pair, domains=DOMAINS), X, Y)
+
+
+def test_duplicate_columns(tmp_path):
+    X, Y = tables()
+    with pytest.raises(ValueError, match="m.csv: two columns are called 'web': keep one, or rename one"): read(write(tmp_path, X.set_axis(["web", "web", *DOMAINS[2:]], axis=1), Y))
+
+
+def test_bytes_and_separators(tmp_path):
+    X, Y = tables()
+    same(read(write(tmp_path, X, Y, encoding="utf-8-sig")), X, Y)
+    same(read(write(tmp_path, X, Y, sep=";")), X, Y)
+    same(read(write(tmp_path, X, Y, sep="\t")), X, Y)
+    with pytest.raises(ValueError, match="'0,.*' is no number: write a decimal point"): read(write(tmp_path, X, Y, sep=";", decimal=","))
+    with pytest.raises(ValueError, match="UTF-16"): read(write(tmp_path, X, Y, encoding="utf-16"))
+    with pytest.raises(ValueError, match="l.csv: byte 6 is no UTF-8"):
+        (tmp_path/"l.csv").write_bytes(b"run,ca\xe9\n")
+        read_cells(tmp_path/"l.csv")
+
+
+@pytest.mark.parametrize("text, message", [("run,a\nr1,1,2\n", "line 2 has 3 cells, the header has 2"), ("a,b\nr1,1,2\nr2,1,2\n", "line 2 has 3 cells"), ("run,a,\nr1,1,\n", "column 3 has no name"),
+                                           ("run,a\n,1\n", "line 2: the run has no name"), ("run,a\nr1,1\n\n,\n", "no name"), ("run\nr1\n", "no column with a metric")])
+def test_ragged_files(tmp_path, text, message):
+    X, _ = tables(1)
+    X.rename(index={"run-0": "r1"}).to_csv(tmp_path/"m.csv")
+    (tmp_path/"l.csv").write_text(text)
+    with pytest.raises(ValueError, match=message): read((tmp_path/"m.csv", tmp_path/"l.csv"))
+
+
+def test_parquet_and_one_file_for_both(tmp_path):
+    X, Y = tables()
+    X.to_parquet(tmp_path/"m.parquet")
+    Y.reset_index().to_parquet(tmp_path/"l.parquet")
+    same(read((tmp_path/"m.parquet", tmp_path/"l.parquet")), X, Y)
+    one = X.join(Y)
+    one.to_csv(tmp_path/"one.csv")
+    same(read((tmp_path/"one.csv",) * 2, domains=DOMAINS, targets=list(Y)), X, Y)
+    one.to_csv(tmp_path/"one.csv", index=False)   # one file: row i is row i
+    assert np.allclose(read((tmp_path/"one.csv",) * 2, domains=DOMAINS, targets=list(Y)).final_losses(), Y)
+
+
+def test_long_losses(tmp_path):
+    X, Y = tables(4)
+    X.to_csv(tmp_path/"m.csv")
+    long = pd.concat([long_losses(Y + 1, 10), long_losses(Y, 20)])
+    long.to_csv(tmp_path/"l.csv", index=False)
+    same(read((tmp_path/"m.csv", tmp_path/"l.csv")), X, Y)
+    long.drop(columns="tokens").to_csv(tmp_path/"l.csv", index=False)
+    with pytest.raises(ValueError, match="two losses"): read((tmp_path/"m.csv", tmp_path/"l.csv"))
+    long.assign(loss=long["loss"].where(long["run"] != "run-1")).to_csv(tmp_path/"l.csv", index=False)
+    with pytest.raises(ValueError, match="column 'loss': the value is missing"): read((tmp_path/"m.csv", tmp_path/"l.csv"))
+    assert list(read((tmp_path/"m.csv", tmp_path/"l.csv"), drop_missing=True).mixtures.index) == ["run-0", "run-2", "run-3"]
+
+
+def test_sources(tmp_path):
+    X, Y = tables()
+    home = save_swarm(Swarm("mine", X, long_losses(Y, 1)), tmp_path/"swarm")
+    same(read_swarm(home), X, Y)
+    with pytest.raises(ValueError, match="by_order is for tables"): read_swarm(home, by_order=True)
+    (tmp_path/"olmix").mkdir()
+    X.rename_axis("run_id").assign(name="x").to_csv(tmp_path/"olmix"/"ratios.csv")
+    Y.rename_axis("run_id").to_csv(tmp_path/"olmix"/"metrics.csv")
+    with pytest.warns(UserWarning, match="label"): assert read_swarm(tmp_path/"olmix").name == "olmix"
+    with pytest.raises(FileNotFoundError, match="no such folder"): read_swarm(tmp_path/"nowhere")
+    with pytest.raises(FileNotFoundError, match="give the two files by name"): read_swarm(tmp_path)
+    with pytest.raises(FileNotFoundError, match="there is no such file"): read_tables(tmp_path/"a.csv", tmp_path/"b.csv")
+    with pytest.raises(ValueError, match="save the table as one of them"):
+        (tmp_path/"a.xlsx").write_text("")
+        read_cells(tmp_path/"a.xlsx")
+    X.to_csv(tmp_path/"m.csv")
+    pd.testing.assert_frame_equal(read_mixtures(tmp_path/"m.csv"), X, check_names=False, check_index_type=False, check_column_type=False)
+
+
+def test_the_authors_pair(tmp_path, authors):
+    from regmix.swarms import load_swarm
+    want = load_swarm("authors/1m-train")
+    got = read_tables(authors/"train_mixture_1m.csv", authors/"train_pile_loss_1m.csv")
+    assert np.array_equal(got.mixtures, want.mixtures) and np.array_equal(got.final_losses()[want.targets], want.final_losses())
+
+
+def test_weights_from_files(tmp_path):
+    for name, text in {"a.json": '{"web": 700, "code": 300}', "a.yaml": "web: 700\ncode: 300\n", "b.yaml": "train:\n  web: 0.7\n  code: 0.3\n", "a.csv": "domain,tokens\nweb,700\ncode,300\n", "c.json": '{"mixture": {"web": 0.7, "code": 0.3}}'}.items():
+        (tmp_path/name).write_text(text)
+        w = read_weights(tmp_path/name)
+        assert np.allclose(w / w.sum(), [0.7, 0.3]) and list(w.index) == ["web", "code"]
+    for name, text, message in [("a.json", '{"web": 1, "web": 2}', "'web' appears twice"), ("a.json", '{"web": "x"}', "domain 'web' is 'x'"), ("a.json", "[1]", "a number for each domain"), ("a.json", "{", "not readable"),
+                                ("a.csv", "a,b,c\n1,2,3\n", "3 columns"), ("a.csv", "domain,tokens\nweb,1\nweb,2\n", "'web' of column 'domain' is on lines 2, 3"), ("a.yaml", "a: [", "not readable")]:
+        (tmp_path/name).write_text(text)
+        with pytest.raises(ValueError, match=message): read_weights(tmp_path/name)
+
+
+def test_direction_is_said_and_twice_is_nothing():
+    acc, loss = Metric("acc", higher=True, unit="%"), Metric("loss")
+    y = pd.Series([1.0, 2.0])
+    assert acc.as_loss(y).tolist() == [-1, -2] and acc.as_loss(acc.as_loss(y)).equals(y) and loss.as_loss(y).equals(y)
+    assert acc.label == "acc, % (higher is better)" and loss.label == "loss (lower is better)"
+    assert "--higher hellaswag_acc_norm" in suspicious(Metric("hellaswag_acc_norm")) and suspicious(Metric("arc_bpb")) is None and suspicious(Metric("accounting")) is None
+
+
+def test_the_rule_for_the_run_column():
+    table = lambda **c: pd.DataFrame(c, dtype=object)
+    assert run_column(table(web=["0.1", "0.2"], run_id=["1", "2"])) == "run_id"
+    assert run_column(table(name=["a", "b"], run=["1", "2"])) == "run"
+    assert run_column(table(a=["x", "y"], b=["u", "v"])) is None       # two columns of text: ask
+    assert run_column(table(a=["x", "x"], b=["1", "2"])) is None
+    with pytest.raises(ValueError, match="some rows are per cent"): as_weights(pd.DataFrame({"a": [50, 0.5], "b": [50, 0.5]}), "t")
