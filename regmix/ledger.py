@@ -201,7 +201,7 @@ def gallery(ledger: pd.DataFrame,           # what `collect` returns
             built: str | Path = BUILD/'ledger') -> str:
     "Return the gallery page: each exhibit with its claim, verdict, and picture or table."
     counts = summary(ledger).set_index('exhibit')
-    parts = ['# Gallery', 'Each exhibit of the paper, redrawn. The numbers behind the verdicts are in [ledger.csv](ledger.csv), one row for each number of the paper.',
+    parts = ['# Gallery', 'Each exhibit of the paper, redrawn, and at the end what goes beyond it (Laws, Optima, Schedules). The numbers behind the verdicts are in [ledger.csv](ledger.csv), one row for each number of the paper.',
              '## The ledger in one table', markdown_table(counts.reset_index()),
              'By where our number comes from (`published`: the paper\'s own numbers, held against each other):', markdown_table(by_source(ledger))]
     for exhibit, name in EXHIBITS.items():
