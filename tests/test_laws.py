@@ -1,5 +1,6 @@
 """Laws: derivatives are right, order and names do not matter, bad tables are refused, small tables do not break them."""
 import os
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -128,3 +129,25 @@ def test_a_process_knows_its_noise_and_trees_know_none():
     X, y = (t.to_numpy() for t in train.xy("d0"))
     sd = {n: predictive_sd(make_law(n, train.domains, "d0").fit(X, y), unseen.mixtures.to_numpy()) for n in ("Gaussian process", "Gaussian process, roots", "log-linear", "lightgbm")}
     assert np.isnan(sd.pop("lightgbm")).all() and all(0.005 < s.mean() < 0.03 for s in sd.values())
+
+
+def _own_kind(name, d, rng):
+    "A function of the kind that a regression from the shelf is made for."
+    w, Q = rng.normal(0, 1, d), rng.normal(0, 1, (d, d))
+    A, b, c = rng.normal(0, 2, (d, 40)), rng.uniform(0, 6.3, 40), rng.normal(0, 0.2, 40)
+    smooth = lambda X: np.cos(X @ A + b) @ c
+    steps = lambda X: (X[:, 0] > 0.2) * 0.8 - (X[:, 1] > 0.3) * 0.5 + (X[:, 2] > 0.1) * 0.4
+    return {"ridge": lambda X: X @ w, "quadratic ridge": lambda X: X @ w + ((X @ Q) * X).sum(1), "Gaussian process": smooth,
+            "Gaussian process, roots": lambda X: smooth(np.sqrt(X)), "lightgbm": steps, "stack": lambda X: 1 + np.exp(X @ w)}[name]
+
+
+@pytest.mark.parametrize("name", ["ridge", "quadratic ridge", "Gaussian process", "Gaussian process, roots", "lightgbm", "stack"])
+def test_regressions_from_the_shelf_recover_their_own_kind(name):
+    rng, d, noise = np.random.default_rng(0), 5, 0.02
+    truth = _own_kind(name, d, rng)
+    X, new = rng.dirichlet(np.ones(d), 400), rng.dirichlet(np.ones(d), 1000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitted = make_law(name, [f"d{i}" for i in range(d)], "d0").fit(X, truth(X) + rng.normal(0, noise, 400))
+    off = np.sqrt(((fitted.predict(new) - truth(new)) ** 2).mean())
+    assert off < {"lightgbm": 5, "Gaussian process": 1.5, "Gaussian process, roots": 1.5}.get(name, 1) * noise and off < 0.2 * truth(new).std()
