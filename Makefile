@@ -27,12 +27,12 @@ OUR_FITS := ours_ridge ours_lightgbm ours_ridge_no_web ours_lightgbm_no_web ours
         ours_lightgbm_stackexchange ours_lightgbm_64_4m ours_ridge_64_4m ours_ridge_64_330k ours_ridge_64_1m
 SIMULATIONS := smoke_search paper_text release_notebook top_512_1m top_256_1m top_256_60m
 OUR_SIMULATIONS := ours_text ours_no_web ours_64_4m ours_k_1000 ours_top_256_1m ours_top_64_1m ours_top_64_330k
-OUR_SCHEDULES := ours_horizons ours_transitions
+OUR_SCHEDULES := ours_horizons ours_transitions ours_transitions_loglinear
 EXHIBITS := table_01 table_02 table_03 table_04 table_06 table_07 table_08 table_09 table_10 table_11 appendix_g \
             figure_01 figure_02 figure_03 figure_04 figure_05 figure_07 figure_08 figure_09 figure_14 figure_15
 OUR_EXHIBITS := table_01_ours table_02_ours table_03_ours table_04_ours table_05_ours table_06_ours table_07_ours table_08_ours table_10_ours table_11_ours appendix_g_ours \
             figure_01_ours figure_02_ours figure_03_ours figure_04_ours figure_05_ours figure_06_ours figure_07_ours figure_08_ours figure_09_ours figure_10_ours \
-            figure_14_ours figure_15_ours
+            figure_14_ours figure_15_ours schedules
 
 stamps = $(addprefix build/stamps/,$(addsuffix .stamp,$(1)))
 
@@ -180,6 +180,7 @@ $(call stamps,table_11_ours): $(call stamps,ours_ridge_64_4m)
 $(call stamps,table_07_ours): $(call stamps,ours_text ours_top_256_1m ours_ridge ours_lightgbm)
 $(call stamps,figure_07_ours): $(call stamps,ours_ridge_all ours_ridge_code)
 $(call stamps,figure_14_ours): $(call stamps,ours_top_256_1m ours_top_64_1m ours_top_64_330k)
+$(call stamps,schedules): $(call stamps,$(OUR_SCHEDULES))
 $(call stamps,appendix_g_ours): $(call stamps,ours_ridge_all ours_lightgbm_all)
 
 build/stamps/ledger.stamp: $(call stamps,$(EXHIBITS) $(OUR_EXHIBITS))

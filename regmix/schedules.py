@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['check_schedule', 'stage_of_step', 'mean_mixture', 'reverse', 'Proposed', 'points', 'trajectories', 'Horizons',
-           'Transitions', 'stage_skill', 'Scheduled', 'train_scheduled']
+           'Transitions', 'stage_skill', 'reach', 'Scheduled', 'train_scheduled']
 
-# %% ../nbs/78_schedules.ipynb #34e57b60
+# %% ../nbs/78_schedules.ipynb #456a4c8d
 import hashlib, warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ import torch
 
 from .corpora import Corpus
 from .laws import make_law
-from .mixtures import check_mixtures
+from .mixtures import check_mixtures, distance
 from .proxies import Group, TrainConfig, domains_at, draw_positions, pick_chunks, random_stream, train_swarm
 from .regression import MixtureRegressor, evaluate
 from .simulation import score, simulate
@@ -155,7 +155,20 @@ def stage_skill(stages: Horizons | Transitions, # fitted
         rows.append([t, *(f[c] for f in found for c in ('value', 'low', 'high')), *[np.nan] * (3 * (2 - len(found)))])
     return pd.DataFrame(rows, columns=['tokens', 'rho', 'low', 'high', 'beyond', 'beyond_low', 'beyond_high'])
 
-# %% ../nbs/78_schedules.ipynb #38598b3d
+# %% ../nbs/78_schedules.ipynb #a3172acf
+def reach(swarm: Swarm,          # that the stages were fitted on
+          proposed: Proposed,
+          slack: float = 0.05,   # how much higher a run's level may be, in nats per token
+         ) -> pd.DataFrame:      # index begins; level (predicted, at the beginning), runs (that came as low), distance (share of the weight by which the nearest of them differs)
+    "Say for each stage of a schedule how far its mixture is from any that a run with such a loss had read."
+    Y, rows = trajectories(swarm, proposed.target), []
+    for k, (begins, p) in enumerate(proposed.schedule.iterrows()):
+        level = proposed.predicted.iloc[k - 1] if k else np.inf
+        lived = Y.index[Y.iloc[:, k - 1] <= level + slack] if k else Y.index
+        rows.append([begins, level if k else np.nan, len(lived), distance(p, swarm.mixtures.loc[lived, p.index]).min() if len(lived) else np.nan])
+    return pd.DataFrame(rows, columns=['begins', 'level', 'runs', 'distance']).set_index('begins')
+
+# %% ../nbs/78_schedules.ipynb #400809cb
 class _ScheduledGroup(Group):
     "Models whose mixture changes at given steps."
     def __init__(self, method, corpus, mixtures, config, seeds, device='cpu', dtype=torch.float32):

@@ -90,7 +90,7 @@ def test_runnable(path):
 @pytest.mark.parametrize("path", [p for p in RUNNABLE if p.parent.name == "exhibits"], ids=name)
 def test_exhibit(path):
     first = cells(path)[0].source
-    assert re.match(r"# (Table|Figure|Appendix) \w+", first) and "\n> " in first
+    assert re.match(r"# (Table|Figure|Appendix|Beyond the paper:) \w+", first) and "\n> " in first
     code = "\n".join(c.source for c in cells(path, "code"))
     assert "assert " in code and "Rows(" in code and re.search(r"save_(figure|table)\(", code)
     assert not re.search(r"\.fit\(|train_swarm", code), "an exhibit reads and draws; it fits nothing"
