@@ -197,3 +197,15 @@ def test_trajectories_are_needed():
     swarm = trails()
     with pytest.raises(ValueError, match="measured at 1 point"): Horizons("ridge").fit(dataclasses.replace(swarm, losses=swarm.losses[swarm.losses["tokens"] == 4000]), "a")
     with pytest.raises(ValueError, match="has no loss on 'b'"): Horizons("ridge").fit(swarm, "b")
+
+
+def test_the_trained_schedules_are_those_that_the_swarm_describes():
+    swarm = load_swarm("replication/targets_schedules")
+    made = swarm.meta["targets"]["schedules"]
+    tables = {m: check_schedule(pd.DataFrame(s["weights"], s["begins"]), m) for m, s in made.items()}
+    steps = swarm.meta["tokens"] // (swarm.meta["config"]["batch"] * swarm.meta["config"]["context"])
+    for m, table in tables.items(): assert np.allclose(mean_mixture(table, steps)[swarm.domains], swarm.mixtures.loc[f"{m}-0"], atol=1e-5)
+    assert np.allclose(reverse(tables["transitions"])[tables["transitions reversed"].columns], tables["transitions reversed"], atol=1e-5)
+    assert np.allclose(tables["horizons"].iloc[-1][swarm.domains], swarm.mixtures.loc["RegMix-0"], atol=1e-5), "the last horizon is the static answer"
+    old = load_swarm("replication/targets")
+    assert np.allclose(swarm.mixtures.loc["RegMix-0"], old.mixtures.loc["RegMix-0"]) and swarm.meta["config"] == old.meta["config"] and swarm.meta["corpus"] == old.meta["corpus"]
