@@ -29,12 +29,13 @@ PANELS := panel proposals
 OUR_PANELS := ours_panel ours_proposals
 SIMULATIONS := smoke_search paper_text release_notebook top_512_1m top_256_1m top_256_60m
 OUR_SIMULATIONS := ours_text ours_no_web ours_64_4m ours_k_1000 ours_top_256_1m ours_top_64_1m ours_top_64_330k
+OUR_SCHEDULES := ours_horizons ours_transitions ours_transitions_loglinear
 EXHIBITS := table_01 table_02 table_03 table_04 table_06 table_07 table_08 table_09 table_10 table_11 appendix_g \
             figure_01 figure_02 figure_03 figure_04 figure_05 figure_07 figure_08 figure_09 figure_14 figure_15 \
             laws optima
 OUR_EXHIBITS := table_01_ours table_02_ours table_03_ours table_04_ours table_05_ours table_06_ours table_07_ours table_08_ours table_10_ours table_11_ours appendix_g_ours \
             figure_01_ours figure_02_ours figure_03_ours figure_04_ours figure_05_ours figure_06_ours figure_07_ours figure_08_ours figure_09_ours figure_10_ours \
-            figure_14_ours figure_15_ours laws_ours optima_ours
+            figure_14_ours figure_15_ours laws_ours optima_ours schedules_ours
 
 stamps = $(addprefix build/stamps/,$(addsuffix .stamp,$(1)))
 
@@ -66,7 +67,7 @@ replicate: $(READY) ## train the swarms of nbs/params/replicate-$(TIER).yaml in 
 replicate-target: $(READY) ## train the target models of all methods on the text of data/replication and run tasks on them, resuming (hours; CORPUS=...)
 	@test -n "$(CORPUS)" || { echo "replicate-target: give the text that the swarms of data/replication were trained on: CORPUS=folder (see data/replication/README.md)" >&2; exit 2; }
 	@test -n "$(SWARM)" -o -d build/replication/unseen_4m/weights || { echo "replicate-target: the 64 candidates are not here: make replicate SWARM=unseen_4m CORPUS=$(CORPUS) first (four hours of a core), or pick sections with SWARM=" >&2; exit 2; }
-	@$(MAKE) --no-print-directory $(call stamps,ours_text ours_no_web ours_64_4m ours_k_1000)
+	@$(MAKE) --no-print-directory $(call stamps,ours_text ours_no_web ours_64_4m ours_k_1000 $(OUR_SCHEDULES))
 	$(call each,targets-$(TIER).yaml)
 
 data: $(READY) ## fetch the authors' logs into data/authors, each checked against its SHA-256
@@ -143,6 +144,9 @@ $(call stamps,$(OUR_FITS)): build/stamps/%.stamp: nbs/stages/20_fit_regression.i
 $(call stamps,$(OUR_SIMULATIONS)): build/stamps/%.stamp: nbs/stages/30_simulate_mixtures.ipynb $(PARAMS) $(CODE) | $(READY)
 	@$(RUNNER) $* --stamp $@ --inputs $^
 
+$(call stamps,$(OUR_SCHEDULES)): build/stamps/%.stamp: nbs/stages/33_schedule_mixtures.ipynb $(PARAMS) $(CODE) $(OURS) | $(READY)
+	@$(RUNNER) $* --stamp $@ --inputs $^
+
 $(call stamps,ours_text): build/stamps/ours_lightgbm.stamp
 $(call stamps,ours_k_1000): build/stamps/ours_lightgbm.stamp
 $(call stamps,ours_64_4m): build/stamps/ours_lightgbm_64_4m.stamp
@@ -195,6 +199,7 @@ $(call stamps,figure_07_ours): $(call stamps,ours_ridge_all ours_ridge_code)
 $(call stamps,laws_ours): $(call stamps,ours_panel)
 $(call stamps,optima_ours): $(call stamps,ours_proposals)
 $(call stamps,figure_14_ours): $(call stamps,ours_top_256_1m ours_top_64_1m ours_top_64_330k)
+$(call stamps,schedules_ours): $(call stamps,$(OUR_SCHEDULES))
 $(call stamps,appendix_g_ours): $(call stamps,ours_ridge_all ours_lightgbm_all)
 
 build/stamps/ledger.stamp: $(call stamps,$(EXHIBITS) $(OUR_EXHIBITS))

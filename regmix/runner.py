@@ -107,7 +107,7 @@ def run(notebook: str | Path,  # a stage or an exhibit
 
 # %% ../nbs/92_runner.ipynb #bacf0c8c
 RESULTS = {'10_train_proxies': ('swarms', 'swarm.json'), '20_fit_regression': ('fits', 'fit.json'), '30_simulate_mixtures': ('simulations', 'simulation.json'),
-           '25_compare_laws': ('laws', 'laws.json'), '32_propose_mixtures': ('proposals', 'proposals.json'),
+           '25_compare_laws': ('laws', 'laws.json'), '32_propose_mixtures': ('proposals', 'proposals.json'), '33_schedule_mixtures': ('schedules', 'schedule.json'),
            '35_train_targets': ('targets', 'swarm/swarm.json'), '40_evaluate': ('scores', 'scores.json')}
 
 def _result(stage, name, given): # the file that a stage writes last

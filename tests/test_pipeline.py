@@ -24,7 +24,7 @@ def make_list(name):
 
 def test_makefile_and_parameters_agree():
     spec = yaml.safe_load(PARAMS.read_text())
-    assert sorted(sum(map(make_list, ("SWARMS", "FITS", "OUR_FITS", "PANELS", "OUR_PANELS", "SIMULATIONS", "OUR_SIMULATIONS")), [])) == sorted(spec["stages"])
+    assert sorted(sum(map(make_list, ("SWARMS", "FITS", "OUR_FITS", "PANELS", "OUR_PANELS", "SIMULATIONS", "OUR_SIMULATIONS", "OUR_SCHEDULES")), [])) == sorted(spec["stages"])
     exhibits = make_list("EXHIBITS") + make_list("OUR_EXHIBITS")
     assert sorted(exhibits) == sorted(spec["exhibits"])
     assert sorted(exhibits) == sorted(p.stem for p in (ROOT/"nbs/exhibits").glob("*.ipynb"))
@@ -170,3 +170,4 @@ def test_every_parameter_file_fits_its_notebooks(path):
         check_parameters(ROOT/r["notebook"], r["parameters"])
         if r["notebook"].endswith("35_train_targets.ipynb"):
             for simulation in r["parameters"]["simulations"].values(): assert reproduced[simulation]["notebook"].endswith("30_simulate_mixtures.ipynb")
+            for schedule in r["parameters"].get("schedules", {}).values(): assert reproduced[schedule.partition(" ")[0]]["notebook"].endswith("33_schedule_mixtures.ipynb")
