@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LAWS', 'fit_starts', 'Law', 'LogLinearLaw', 'MixingLaw', 'OwnWeight', 'BiMix', 'AutoScale', 'make_law',
-           'predictive_sd', 'panel']
+           'predictive_sd', 'panel', 'choice_cost']
 
 # %% ../nbs/55_laws.ipynb #3937c773
 import time, warnings
@@ -72,7 +72,8 @@ class Law(RegressorMixin, BaseEstimator):
         if not np.isfinite(loss).any(): raise ValueError(f'{type(self).__name__}: no start led anywhere; losses from {y.min():.3g} to {y.max():.3g}')
         self.theta_, self.loss_, self.spread_ = theta[loss.argmin()], loss.min(), np.sort(loss)
         J = self._law(self.theta_[None], X)[1][0]
-        r, free = self._law(self.theta_[None], X)[0][0] - y, len(y) - np.linalg.matrix_rank(J)
+        r, free = np.abs(self._law(self.theta_[None], X)[0][0] - y), len(y) - np.linalg.matrix_rank(J)
+        r = np.minimum(r, 5 * 1.4826 * np.median(r) + 1e-300)   # a diverged run says nothing of the noise
         self.noise_ = np.sqrt((r ** 2).sum() / free) if free > 0 else np.nan
         self.covariance_ = self.noise_ ** 2 * np.linalg.pinv(J.T @ J)
         return self
@@ -109,9 +110,9 @@ class LogLinearLaw(Law):
 class MixingLaw(Law):
     "L = c + b exp(t p), with b above or below 0 (data mixing law: Ye et al., 2024, arXiv 2403.16952)."
     def _begin(self, X, y, rng):
-        span, half = np.ptp(y), self.starts // 2
+        span, half = np.ptp(y), max(1, self.starts // 2)
         far = np.array([0.1, 1, *rng.exponential(2, self.starts)])   # how far the floor lies outside of the losses, in spans
-        up, down = _lines(X, y, y.min() - span * far[:self.starts - half]), _lines(X, y, y.max() + span * far[:half], -1)
+        up, down = _lines(X, y, y.min() - span * far[:max(1, self.starts - half)]), _lines(X, y, y.max() + span * far[:half], -1)
         return np.concatenate([np.c_[up, np.ones(len(up))], np.c_[down, -np.ones(len(down))]])
 
     @staticmethod
@@ -148,20 +149,24 @@ class BiMix(_OwnLaw):
         return loss, np.stack([loss, -loss * np.log(base), -alpha * loss / base * offset], -1)
 
 class AutoScale(Law):
-    "L = l + sum_i (n_i + p_i)^-gamma_i (Kang et al., 2024, arXiv 2407.20177, at one scale)."
+    "L = s (l + sum_i (n_i + p_i)^-gamma_i) (Kang et al., 2024, arXiv 2407.20177, at one scale)."
+    def __init__(self, scale: float = 1.0, # s: what counts as one unit of loss
+                 huber: float = 0.02, starts: int = 8, seed: int = 0):
+        super().__init__(huber, starts, seed)
+        self.scale = scale
+
     def _begin(self, X, y, rng):
         d = X.shape[1]
         theta = np.c_[rng.normal(-1, 1, (self.starts, d)), rng.normal(-2, 1, (self.starts, d)), np.zeros(self.starts)]
-        theta[:, -1] = y.mean() - self._law(theta, X)[0].mean(1)
+        theta[:, -1] = (y.mean() - self._law(theta, X)[0].mean(1)) / self.scale
         return theta
 
-    @staticmethod
-    def _law(theta, X):
+    def _law(self, theta, X):
         d = X.shape[1]
         n, gamma = (np.exp(t)[:, None] for t in (theta[:, :d], theta[:, d:2 * d]))
         log = np.log(n + X)
         part = np.exp(-gamma * log)
-        return theta[:, -1:] + part.sum(-1), np.concatenate([-part * gamma * n / (n + X), -part * gamma * log, np.ones((*part.shape[:2], 1))], -1)
+        return self.scale * (theta[:, -1:] + part.sum(-1)), self.scale * np.concatenate([-part * gamma * n / (n + X), -part * gamma * log, np.ones((*part.shape[:2], 1))], -1)
 
 # %% ../nbs/55_laws.ipynb #dd7799c7
 LAWS = ('own weight', 'ridge', 'quadratic ridge', 'mixing law', 'log-linear', 'BiMix', 'AutoScale', 'Gaussian process', 'Gaussian process, roots', 'lightgbm', 'stack')
@@ -171,7 +176,7 @@ def make_law(
     domains: list[str],     # columns of the mixtures
     target: str,            # whose loss is fitted; of two laws the own weight is all that counts
 ):                          # an unfitted regressor of scikit-learn
-    "Make a regression by name: the paper's two, and what has been proposed since."
+    "Make a regression by name: the paper's two, and what else has been proposed."
     if name not in LAWS: raise ValueError(f"no law {name!r}; there is {', '.join(LAWS)}")
     if name in ('own weight', 'BiMix'):
         if target not in domains: raise ValueError(f'{name}: the target {target!r} is no domain of the mixtures, so it has no weight of its own')
@@ -237,3 +242,17 @@ def panel(
     predictions = pd.concat([p for p, _ in found], ignore_index=True)
     order = {law: i for i, law in enumerate(laws)}
     return predictions.iloc[np.argsort(predictions['law'].map(order), kind='stable')].reset_index(drop=True), pd.DataFrame([s for _, s in found], columns=['law', 'target', 'seconds'])
+
+# %% ../nbs/55_laws.ipynb #05cfed41
+def choice_cost(
+    predictions: pd.DataFrame, # of one test and one fit a law: columns law, target, run, true, predicted
+    n_boot: int = 2000,        # resamples of the runs
+    seed: int = 0,             # of the resamples
+) -> pd.DataFrame:             # (1 + n_boot) x laws: mean over targets of the regret, in the unit of the losses; row 0 is that of all runs
+    "Measure what the unseen mixtures that laws rank first cost, above the best of them."
+    runs = predictions['run'].unique()
+    rng = np.random.default_rng(seed)
+    picks = np.vstack([np.arange(len(runs)), rng.integers(0, len(runs), (n_boot, len(runs)))])
+    wide = lambda g, column: g.set_index('run')[column].loc[runs].to_numpy()[picks]
+    rows = {(law, target): np.take_along_axis(t := wide(g, 'true'), wide(g, 'predicted').argmin(1)[:, None], 1)[:, 0] - t.min(1) for (law, target), g in predictions.groupby(['law', 'target'], sort=False)}
+    return pd.DataFrame(rows).T.groupby(level=0, sort=False).mean().T

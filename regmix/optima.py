@@ -6,6 +6,7 @@
 __all__ = ['check_limits', 'lowest', 'fairest', 'project', 'search', 'Proposal', 'propose', 'stability', 'front']
 
 # %% ../nbs/65_optima.ipynb #1aacdf4a
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,8 @@ def lowest(
         return only, 0.0
     w, h, answer = w * np.exp(A[:, ~free] @ low[~free]), h - G[:, ~free] @ low[~free], low.copy()   # what pinned domains contribute
     A, G, l, u, q = A[:, free], G[:, free], low[free], high[free], None if prior is None else np.asarray(prior, float)[free]
+    unit = w @ np.exp(A @ l) + kl or 1.0   # so that a step and a tolerance mean the same whatever the losses are measured in
+    w, kl, tolerance = w / unit, kl / unit, max(tolerance / unit, 1e-11)
     if kl and not (q > 0).all(): raise ValueError('the prior is 0 for a domain that may have weight: the divergence from it would be infinite; give it an upper limit of 0')
     p, t = l + (1 - low.sum()) * (u - l) / (u - l).sum(), 1.0
     if len(G):
@@ -66,7 +69,7 @@ def lowest(
         if (2 * len(p) + len(G)) / t < tolerance: break
         t *= 20
     answer[free] = p
-    return answer, (2 * len(p) + len(G)) / t
+    return answer, unit * _gap(p, A, w, q, kl, l, u, G, h)
 
 # %% ../nbs/65_optima.ipynb #50b3e845
 def _newton(p, A, w, q, kl, l, u, G, h, t):
@@ -76,7 +79,8 @@ def _newton(p, A, w, q, kl, l, u, G, h, t):
     if kl: g, D = g + kl * (np.log(p / q) + 1), D + kl / p
     U = np.concatenate([A.T * np.sqrt(e), G.T / (room * np.sqrt(t))], axis=1)
     small = np.eye(U.shape[1]) + U.T @ (U / D[:, None])
-    solve = lambda v: v / D - (U @ np.linalg.solve(small, U.T @ (v / D))) / D
+    once = lambda v: v / D - (U @ np.linalg.solve(small, U.T @ (v / D))) / D
+    def solve(v): return (x := once(v)) + once(v - D * x - U @ (U.T @ x))   # once more for what rounding left over
     x, y = solve(g), solve(np.ones_like(p))
     step = y * (x.sum() / y.sum()) - x
     return step, -g @ step
@@ -86,14 +90,22 @@ def _inside(p, A, w, q, kl, l, u, G, h, t):
     def value(p): return w @ np.exp(A @ p) + (kl * (p * np.log(p / q)).sum() if kl else 0.0) - (np.log(p - l).sum() + np.log(u - p).sum() + np.log(h - G @ p).sum()) / t
     for _ in range(100):
         step, fall = _newton(p, A, w, q, kl, l, u, G, h, t)
-        if fall < 1e-12: break
+        if t * fall < 1e-9: break
         with np.errstate(divide='ignore', invalid='ignore'):
             walls = np.concatenate([np.where(step > 0, (u - p) / step, np.where(step < 0, (l - p) / step, np.inf)), np.where(G @ step > 0, (h - G @ p) / (G @ step), np.inf)])
         size, here = min(1.0, 0.99 * walls.min()), value(p)
-        while value(p + size * step) > here - 1e-4 * size * fall and size > 1e-14: size /= 2
-        if size <= 1e-14: break
+        if t * fall > 0.1:      # near the lowest point Newton's steps are good as they are, and the value has no digits left to compare
+            while value(p + size * step) > here - 1e-4 * size * fall + 1e-15 * abs(here) and size > 1e-14: size /= 2
+            if size <= 1e-14: break
         p = p + size * step
     return p
+
+def _gap(p, A, w, q, kl, l, u, G, h):
+    "Bound how far the value at p is above the lowest: it is convex, so it lies above its tangent, and that is lowest in a corner of the walls."
+    from scipy.optimize import linprog
+    g = A.T @ (w * np.exp(A @ p)) + (kl * (np.log(np.maximum(p, 1e-300) / q) + 1) if kl else 0.0)
+    corner = linprog(g, G if len(G) else None, h if len(G) else None, np.ones((1, len(p))), [p.sum()], bounds=np.c_[l, u])
+    return max(0.0, g @ p - corner.fun) if corner.status == 0 else np.nan
 
 def _roomy(G, h, l, u, total):
     "Return the point furthest from all walls, and the smallest room there as a share of each wall's scale; below 0 where the walls leave nothing."
@@ -111,7 +123,7 @@ def fairest(
     prior=None, kl: float = 0.0, lower=0.0, upper=1.0, # as in `lowest`
     rows=None, most=None,
     tolerance: float = 1e-7,# of the value, in the unit of the losses
-) -> tuple[np.ndarray, float]: # the mixture (d,); how far its value can be above the lowest
+) -> tuple[np.ndarray, float]: # the mixture (d,); how far its value can be above the lowest, NaN with kl
     "Find the mixture whose worst target, measured from a reference, is best (linear programs; with kl, convex ones along a line)."
     A, spare = np.atleast_2d(np.asarray(exponents, float)), np.asarray(spare, float)
     w = np.ones(len(A)) if importance is None else np.asarray(importance, float)
@@ -138,7 +150,7 @@ def fairest(
     q, p0 = np.asarray(prior, float), lowest(np.empty((0, A.shape[1])), [], prior, kl, lower, upper, rows, most)[0]
     def value(p): return worst(p) + kl * (p * np.log(np.maximum(p, 1e-300) / np.maximum(q, 1e-300))).sum()
     found = [answer, p0] + ([best(s) for s in [minimize_scalar(lambda s: value(best(s)), bounds=(t, worst(p0)), method='bounded', options=dict(xatol=tolerance)).x]] if worst(p0) > t else [])
-    return min(found, key=value), 1e-6
+    return min(found, key=value), np.nan
 
 # %% ../nbs/65_optima.ipynb #9391e514
 def project(X: np.ndarray,    # (n, d) any numbers
@@ -162,11 +174,18 @@ def search(
     rounds: int = 40,
     k: int = 100,          # how many of the best to go on with
     seed: int = 0,
+    restarts: int = 2,     # searches with other draws; the best of all is the answer
+    also: np.ndarray = None, # (m, d) mixtures to begin with besides, such as those that were trained
 ) -> np.ndarray:           # (d,) the best mixture found
-    "Search the mixtures within limits, going on from the best ones (differential evolution); `centre` is a candidate too."
+    "Search the mixtures within limits, going on from the best ones (differential evolution); `centre` and the corners are candidates too."
+    found = np.array([_search(value, low, high, centre, n, rounds, k, [seed, r], also) for r in range(restarts)])
+    return found[np.argmin(value(found))]
+
+def _search(value, low, high, centre, n, rounds, k, seed, also):
     rng, d = np.random.default_rng(seed), len(low)
+    first = [centre[None], np.full((1, d), 1 / d), np.eye(d)] + ([] if also is None else [also])
     shape = np.maximum(centre, 1e-3)[None] * np.geomspace(0.5, 5 * d, 8 * n)[:, None]
-    X = project(np.concatenate([centre[None], np.full((1, d), 1 / d), dirichlet(shape, 8 * n, rng)]), low, high)
+    X = project(np.concatenate([*first, dirichlet(shape, 8 * n, rng)]), low, high)
     y = value(X)
     for _ in range(rounds):
         keep = np.argsort(y, kind='stable')[:k]
@@ -184,7 +203,7 @@ class Proposal:
     "A mixture, and what one must know about it."
     mixture: pd.Series       # (d,) weights by domain
     predicted: pd.DataFrame  # index target, columns value, low, high (NaN where the law gives no interval), under the prior (if one was given)
-    gap: float               # how far the law's value can be above the lowest; NaN where it was searched
+    gap: float               # how far the law's value can be above the lowest; NaN where that is not known, as after a search
     distance: float          # share of the weight that would have to move to the nearest training mixture
     usual: float             # the same for the training mixtures among themselves: nineteen in twenty lie nearer than this
     epochs: pd.Series        # (d,) times each domain is read, NaN where the tokens at hand are not known
@@ -219,6 +238,8 @@ def _aim(model, importance=None, prior=None, kl=0.0, lower=None, upper=None, ava
     if prior is None and (kl or worst or guard is not None): raise ValueError('kl, worst and guard are measured from a prior: give one')
     q = None if prior is None else by_name(prior, domains, 'prior', 'domain')
     if q is not None and q.isna().any(): raise ValueError(f'the prior has no weight for {q.index[q.isna()][0]!r}')
+    if q is not None and ((q < 0).any() or not q.sum() > 0): raise ValueError(f'the prior of {q.idxmin()!r} is {q.min():g}: weights are at least 0, and one is above')
+    if kl and (shut := (q <= 0) & (high > low)).any(): raise ValueError(f'the prior is 0 for {q.index[shut][0]!r}, so that the divergence from it would be infinite: give that domain an upper limit of 0, or leave kl out')
     margin = None if guard is None else pd.Series(guard, targets, dtype=float) if np.isscalar(guard) else by_name(guard, targets, 'guard', 'target').fillna(np.inf)
     return _Aim(domains, low.to_numpy(), high.to_numpy(), weigh.to_numpy(), None if q is None else (q / q.sum()).to_numpy(), kl, None if margin is None else margin.to_numpy(), worst)
 
@@ -232,10 +253,10 @@ def _terms(model):
         else: return None
     return np.array(rows), np.array(floors)
 
-def _solve(model, aim, seed=0):
+def _solve(model, aim, seed=0, trained=None):
     "Return the best mixture, and how far its value can be above the lowest."
     terms = _terms(model)
-    if terms is None: return _searched(model, aim, seed), np.nan
+    if terms is None: return _searched(model, aim, seed, trained), np.nan
     (A, floors), q, limits = terms, aim.prior, (aim.low, aim.high)
     rows = most = None
     if aim.guard is not None:
@@ -245,7 +266,7 @@ def _solve(model, aim, seed=0):
     if aim.worst: return fairest(A, np.exp(A @ q), aim.importance, q, aim.kl, *limits, rows, most)
     return lowest(A, aim.importance, q, aim.kl, *limits, rows, most)
 
-def _searched(model, aim, seed):
+def _searched(model, aim, seed, trained=None):
     ask = [scorer(m) for m in model.models_]
     losses = lambda P: np.column_stack([f(P) for f in ask])
     at_prior = 0.0 if aim.prior is None else losses(aim.prior[None])[0]
@@ -253,10 +274,11 @@ def _searched(model, aim, seed):
         L = losses(P)
         v = (aim.importance * (L - at_prior)).max(1) if aim.worst else L @ aim.importance
         if aim.kl:
-            with np.errstate(divide='ignore', invalid='ignore'): v = v + aim.kl * np.where(P > 0, P * np.log(P / aim.prior), 0).sum(1)
+            free = aim.high > aim.low   # a pinned weight costs the same in every mixture
+            with np.errstate(divide='ignore', invalid='ignore'): v = v + aim.kl * np.where(P > 0, P * np.log(P / aim.prior), 0)[:, free].sum(1)
         over = np.zeros(len(P)) if aim.guard is None else (L - at_prior - aim.guard).max(1)
-        return np.where(over > 0, 1e9 + over, v)   # a mixture that breaks a guard is worse than any that breaks none
-    p = search(value, aim.low, aim.high, aim.prior if aim.prior is not None else np.full(len(aim.domains), 1 / len(aim.domains)), seed=seed)
+        return np.where(over > 1e-7, 1e9 + over, v)   # a mixture that breaks a guard is worse than any that breaks none
+    p = search(value, aim.low, aim.high, aim.prior if aim.prior is not None else np.full(len(aim.domains), 1 / len(aim.domains)), seed=seed, also=trained)
     if value(p[None])[0] >= 1e9: raise ValueError('no mixture that keeps all guards was found within the limits: allow a larger margin, or wider limits')
     return p
 
@@ -265,7 +287,7 @@ def propose(
     trained: pd.DataFrame,       # (n, d) the mixtures that it was fitted on
     importance: dict = None,     # target: how much its loss matters; default: all the same
     prior: pd.Series = None,     # (d,) weights to stay close to, and to measure from
-    kl: float = 0.0,             # how close: lambda, in nats per token
+    kl: float = 0.0,             # how close: lambda, in the unit of the weighted sum of losses
     lower: dict = None,          # domain: least weight
     upper: dict = None,          # domain: most weight; the same as `lower` pins it
     available: pd.Series = None, # domain: tokens at hand
@@ -278,14 +300,14 @@ def propose(
     "Propose the best mixture within limits, exactly where the law is convex (Olmix, arXiv 2602.12237), and say how far to trust it."
     from scipy.spatial.distance import cdist
     aim = _aim(model, importance, prior, kl, lower, upper, available, tokens, epochs, guard, worst)
-    p, gap = _solve(model, aim, seed)
+    p, gap = _solve(model, aim, seed, trained[aim.domains].to_numpy())
     value, sd = (np.array([f(m, p[None])[0] for m in model.models_]) for f in (score, predictive_sd))
     at = pd.DataFrame({'value': value, 'low': value - 1.96 * sd, 'high': value + 1.96 * sd}, model.target_names_).rename_axis('target')
     if prior is not None: at['under the prior'] = [score(m, aim.prior[None])[0] for m in model.models_]
     known = trained[aim.domains].to_numpy()
     among = cdist(known, known, 'cityblock') / 2 + np.diag(np.full(len(known), np.inf))
     mixture = pd.Series(p, aim.domains, name='weight').rename_axis('domain')
-    read = np.nan if tokens is None else mixture * tokens / pd.Series(available, dtype=float).reindex(aim.domains)
+    read = np.nan if tokens is None else (mixture * tokens / pd.Series(available, dtype=float).reindex(aim.domains)).where(mixture > 0, 0.0)
     return Proposal(mixture, at, gap, cdist(p[None], known, 'cityblock').min() / 2, np.quantile(among.min(1), 0.95), pd.Series(read, mixture.index, name='epochs'))
 
 def stability(
@@ -295,13 +317,15 @@ def stability(
     n: int = 20,               # resamples of the runs
     seed: int = 0,             # of the resamples
     **same,                    # what else `propose` was asked
-) -> pd.DataFrame:             # (n, d) one proposal a resample
+) -> pd.DataFrame:             # (n, d) one proposal a resample; fewer rows, and a warning, where some cannot be solved
     "Propose again from resampled runs: would other proxies have led elsewhere?"
-    rng, proposed, aim, search_seed = np.random.default_rng(seed), [], _aim(model, **{k: v for k, v in same.items() if k != 'seed'}), same.get('seed', 0)
+    rng, proposed, why, aim, known = np.random.default_rng(seed), [], None, _aim(model, **same), X[list(model.feature_names_in_)].to_numpy()
     for _ in range(n):
         i = rng.integers(0, len(X), len(X))
-        again = clone(model).fit(X.iloc[i].reset_index(drop=True), Y.iloc[i].reset_index(drop=True))
-        proposed.append(_solve(again, aim, search_seed)[0])
+        try: proposed.append(_solve(clone(model).fit(X.iloc[i].reset_index(drop=True), Y.iloc[i].reset_index(drop=True)), aim, seed, known)[0])
+        except (ValueError, np.linalg.LinAlgError) as e: why = e
+    if not proposed: raise ValueError(f'none of {n} resamples of the runs can be solved: {why}')
+    if why: warnings.warn(f'{n - len(proposed)} of {n} resamples of the runs cannot be solved, and are left out: {why}', stacklevel=2)
     return pd.DataFrame(proposed, columns=pd.Index(aim.domains, name='domain'))
 
 def front(
