@@ -250,6 +250,7 @@ def sample_mixtures(prior: pd.Series | Mapping,        # tokens or shares by dom
     "Draw mixtures to train small models on (section 3.1, Algorithm 1; presets `PAPER` and `RELEASE`)."
     prior = as_prior(prior)
     _check_options(n, len(prior), strength, levels, spacing, floor, step, oversample, min_distance)
+    if (prior > 0).sum() < 2: raise ValueError(f'the prior has text in one domain only ({prior.idxmax()!r}): there is nothing to mix')
     alpha, top = tempered(prior, temperature).to_numpy(), _bounds(prior, bound)
     def draw(m, rng): return _batch(alpha, top, m, rng, strength, levels, spacing, floor, step, exact_sum)
     rows, survived = _pool(draw, n, len(prior), n * oversample, min_distance, np.random.default_rng(seed))

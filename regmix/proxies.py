@@ -573,6 +573,8 @@ def train_swarm(mixtures: pd.DataFrame,      # (n, d) weights, one row a run, co
     "Train one model a mixture (section 3.1), resuming what is there; finished groups are kept."
     corpus = corpus if isinstance(corpus, Corpus) else load_corpus(corpus)
     folder, device = Path(folder).resolve(), pick_device(device)
+    if n_jobs == 0: raise ValueError('n_jobs = 0 workers train nothing: give at least 1, or None for one a core')
+    if folder.is_file(): raise NotADirectoryError(f'{folder} is a file; a swarm is a folder: give another name')
     mixtures = _for_corpus(mixtures, corpus, config, () if seeds is None else seeds)
     if hasattr(method, 'check'): method.check(corpus, mixtures, config)   # an error now, not in every group
     seeds = [config.seed] * len(mixtures) if seeds is None else list(pd.Series(seeds).loc[mixtures.index] if isinstance(seeds, pd.Series) else seeds)

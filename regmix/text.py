@@ -204,7 +204,9 @@ def domain_files(folder: str | Path,    # holds <domain>-*.jsonl and so on, or o
     if missing or not found:
         what = f"no files of domain {missing[0]!r}" if missing else "no files of any domain"
         have = ', '.join(sorted(p.name for p in folder.iterdir())[:6]) or 'nothing'
-        raise FileNotFoundError(f"{folder}: {what}; wanted are <domain>-*.jsonl (.gz, .zst), .parquet, .txt, or a subfolder for each domain; there is {have}")
+        inside = sorted({f.suffix for p in folder.iterdir() if p.is_dir() for f in p.rglob('*') if f.is_file()})[:6]
+        have += f"; the subfolders hold {', '.join(s or 'files without an ending' for s in inside)}" if inside else ''
+        raise FileNotFoundError(f"{folder}: {what}; wanted are <domain>-*.jsonl (.gz, .zst), .parquet, .txt, or a subfolder of such files for each domain; there is {have}")
     _one_case(found, folder.name)
     return dict(sorted(found.items()))
 

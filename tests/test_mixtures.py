@@ -363,3 +363,7 @@ def test_importing_the_module_is_light():
     code = ("import sys, regmix.mixtures; bad = {'scipy', 'sklearn', 'lightgbm', 'matplotlib', 'numba'} & set(sys.modules); "
             "assert not bad, bad")
     subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_one_domain_cannot_be_mixed():
+    with pytest.raises(ValueError, match="one domain only \\('web'\\)"): sample_mixtures({"web": 10, "code": 0}, 4)

@@ -384,3 +384,11 @@ def test_the_gpu_bench_runs_small_and_keeps_what_it_measured(tmp_path):
     log = (tmp_path/"gpu.jsonl").read_text()
     subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     assert (tmp_path/"gpu.jsonl").read_text() == log and len(log.splitlines()) == 3
+
+
+def test_no_workers_and_a_file_in_the_way_are_refused_before_anything_is_written(tmp_path, corpus):
+    mixtures = pd.DataFrame([[1.0 / len(corpus.domains)] * len(corpus.domains)], ["1"], corpus.domains)
+    with pytest.raises(ValueError, match="n_jobs = 0 workers train nothing"): train_swarm(mixtures, corpus, tmp_path/"swarm", n_jobs=0)
+    (tmp_path/"file").write_text("mine")
+    with pytest.raises(NotADirectoryError, match="is a file; a swarm is a folder"): train_swarm(mixtures, corpus, tmp_path/"file")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"] and (tmp_path/"file").read_text() == "mine"
