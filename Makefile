@@ -39,7 +39,7 @@ OUR_EXHIBITS := table_01_ours table_02_ours table_03_ours table_04_ours table_05
 
 stamps = $(addprefix build/stamps/,$(addsuffix .stamp,$(1)))
 
-.PHONY: help reproduce replicate replicate-target test data export evaluate bench book lab prep install clean
+.PHONY: help reproduce mine replicate replicate-target test data export evaluate bench book lab prep install clean
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
@@ -51,7 +51,15 @@ reproduce: build/stamps/ledger.stamp build/stamps/smoke_search.stamp ## every ta
 
 test: $(READY) ## rules of the notebooks, the notebooks themselves, pytest
 	$(PY) -m pytest
-	$(BIN)/nbdev_test --skip_folder_re '^[_.]|^stages$$|^exhibits$$' --n_workers 2
+	$(BIN)/nbdev_test --skip_folder_re '^[_.]|^stages$$|^exhibits$$|^walkthrough$$' --n_workers 2
+
+# TEXT: a folder of text by domain, by default what the installation carries; TARGETS: the domains whose loss should be low, by default all of TEXT;
+# SET: other parameters of nbs/walkthrough/your_corpus.ipynb, as in SET="n=64 domain_bytes=0"
+comma := ,
+empty :=
+mine: $(READY) ## your own corpus, from text to a mixture and a small model that tries it (TEXT=folder TARGETS="law code"; minutes)
+	@$(RUNNER) nbs/walkthrough/your_corpus.ipynb --log 'build/walkthrough/$(subst :,-,$(or $(notdir $(TEXT:%/=%)),installed)).ipynb' \
+	  --set $(if $(TEXT),'text=$(TEXT)') $(if $(TEXT)$(TARGETS),'targets=[$(subst $(empty) $(empty),$(comma) ,$(strip $(TARGETS)))]') $(SET)
 
 # CORPUS: a folder of text by domain (<domain>-*.jsonl, ...) or of a corpus, or `pile`; SWARM: sections, by default all of them;
 # SET: parameters that replace those of the file, as in SET="model=330K n=64"
@@ -95,8 +103,8 @@ prep: $(READY) ## export the notebooks to regmix/, clean them, make README.md
 	$(BIN)/jupyter nbconvert --log-level ERROR --execute --no-input --to markdown nbs/index.ipynb --output-dir build --output index
 	sed -E 's#\]\(([0-9a-z_/]+\.ipynb)\)#](nbs/\1)#g; s#\]\(\.\./#](#g' build/index.md | cat -s > README.md
 
-book: $(READY) ## run every chapter in place, so that the page shows its outputs; then prep
-	$(BIN)/jupyter nbconvert --log-level ERROR --to notebook --inplace --execute nbs/[0-9]*.ipynb
+book: $(READY) ## run every chapter and the walk-through in place, so that the page shows its outputs; then prep
+	$(BIN)/jupyter nbconvert --log-level ERROR --to notebook --inplace --execute nbs/[0-9]*.ipynb nbs/walkthrough/*.ipynb
 	$(MAKE) prep
 
 lab: $(READY) ## open the book in JupyterLab

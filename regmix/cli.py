@@ -158,6 +158,7 @@ def train(mixtures: Annotated[Path, typer.Argument(help='A table or a folder of 
           eval_tokens: Annotated[int, typer.Option(help='Validation tokens of each domain.')] = 2048,
           jobs: Annotated[int, typer.Option(help='Workers; default: one a core, or one on a GPU.')] = None,
           device: Annotated[str, typer.Option(help='cpu or cuda; default: a GPU if there is one.')] = None,
+          repeats: Annotated[int, typer.Option(help='Models of each mixture, named <run>-<seed>, with seeds from --seed on: how far they lie apart is the noise.')] = 1,
           keep: Annotated[bool, typer.Option('--keep', help='Keep the final weights.')] = False,
           quiet: Annotated[bool, typer.Option('--quiet', '-q', help='No progress bar.')] = False,
           seed: _Seed = 0, overwrite: Annotated[bool, typer.Option('--overwrite', help='Throw away a swarm in this folder that was begun with something else.')] = False,
@@ -165,9 +166,10 @@ def train(mixtures: Annotated[Path, typer.Argument(help='A table or a folder of 
     "Train one small model a mixture and measure its loss on every domain; resumes what is there."
     from regmix.tables import read_mixtures
     table = read_mixtures(mixtures)   # refuse a bad table before torch is loaded
-    from regmix.proxies import TrainConfig, train_swarm
+    from regmix.proxies import TrainConfig, repeat_runs, train_swarm
+    table, seeds = repeat_runs(table, repeats, seed) if repeats != 1 else (table, None)
     config = TrainConfig(model=model, tokens=tokens, lr=lr, batch=batch, context=context, evals=evals, eval_tokens=eval_tokens, seed=seed)
-    try: swarm = train_swarm(table, _corpus(source, corpora, vocab_size, max_bytes, text_field), out, config, n_jobs=jobs, device=device, keep=keep, overwrite=overwrite, progress=not quiet)
+    try: swarm = train_swarm(table, _corpus(source, corpora, vocab_size, max_bytes, text_field), out, config, seeds, n_jobs=jobs, device=device, keep=keep, overwrite=overwrite, progress=not quiet)
     except KeyboardInterrupt: raise KeyboardInterrupt(f'{out}: stopped; what is finished is kept. To go on, give the same command again') from None
     told = {'out': out, 'runs': len(swarm), 'of': swarm.meta['of'], 'broken': [b['run'] for b in swarm.meta['broken']], 'targets': swarm.targets, 'seconds': swarm.meta['seconds']}
     return told, f"{out}: {len(swarm)} of {swarm.meta['of']} runs, {swarm.meta['seconds']:.0f} seconds of work; losses on {', '.join(swarm.targets)}"

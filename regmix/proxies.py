@@ -6,7 +6,8 @@
 __all__ = ['FORMAT', 'TrainConfig', 'learning_rate', 'random_stream', 'draw_positions', 'domains_at', 'draw_domains',
            'pick_chunks', 'plan', 'Batches', 'Validation', 'clip_gradients', 'Group', 'broken', 'save_checkpoint',
            'load_checkpoint', 'save_weights', 'load_weights', 'pick_device', 'pick_precision', 'group_size', 'define',
-           'train_group', 'gather', 'train_swarm', 'retrain', 'corpus_of', 'export_run', 'main', 'bits_per_byte']
+           'train_group', 'gather', 'train_swarm', 'repeat_runs', 'retrain', 'corpus_of', 'export_run', 'main',
+           'bits_per_byte']
 
 # %% ../nbs/40_proxies.ipynb #102845ed
 import argparse, ctypes, dataclasses, fcntl, hashlib, json, math, os, platform, shutil, subprocess, sys, threading, time, traceback
@@ -662,6 +663,16 @@ def _workers(n_jobs, device):
     named = type(backend).__name__ != 'LokyBackend'     # dask, or another that the caller chose
     if n_jobs is not None or named or chosen not in (None, 1): return n_jobs
     return 1 if device.startswith('cuda') else joblib.cpu_count()
+
+# %% ../nbs/40_proxies.ipynb #e51b3342
+def repeat_runs(mixtures: pd.DataFrame, # (n, d) weights, index the runs' names
+                repeats: int,           # models of each mixture
+                seed: int = 0,          # of the first; the next has seed + 1
+               ) -> tuple[pd.DataFrame, list[int]]: # (n * repeats, d) weights, named <run>-<seed>; (n * repeats,) their seeds
+    "Ask for each mixture several times, to learn the noise between seeds."
+    if repeats < 1: raise ValueError(f'repeats={repeats}: give at least 1')
+    seeds = range(seed, seed + repeats)
+    return pd.concat([mixtures.set_axis([f'{r}-{s}' for r in mixtures.index]) for s in seeds]).rename_axis('run'), [s for s in seeds for _ in range(len(mixtures))]
 
 # %% ../nbs/40_proxies.ipynb #1966fa76
 def retrain(folder: str | Path,          # of the swarm in question

@@ -203,6 +203,7 @@ def caveats(fit: Fit,
         best = table.set_index('law').loc[fit.laws[t]]
         if not best['low'] > 0: out.append(f"{t}: the best law ({best.name}) does not rank unseen runs better than chance (rho {best['rho']:.2f}, {best['low']:.2f} to {best['high']:.2f}).")
         elif best['rho'] < 0.7: out.append(f"{t}: the best law ({best.name}) ranks unseen runs poorly (rho {best['rho']:.2f}, {best['low']:.2f} to {best['high']:.2f}).")
+        if best['rmse'] > (spread := fit.values[t].std()): out.append(f"{t}: {best.name} misses the values of unseen runs by {best['rmse']:.2g}, more than they differ among themselves ({spread:.2g}): their order may be right, what it foretells in numbers is not.")
         if near := not_told_apart(table): out.append(f"{t}: these runs do not tell {best.name} from {', '.join(near)}.")
     spans, asked = fit.values.std(), told.get('settings') or {}
     if told and len(spans) > 1 and spans.max() > 3 * spans.min() and not asked.get('importance'):

@@ -249,3 +249,8 @@ def test_train_resumes_after_ctrl_c(room):
     assert ask(shlex.join([*words, "--tokens", "512", "--quiet", "--json"]))[0] == told      # nothing is left to do
     told, _ = ask("fit --swarm swarm --target web --law 'own weight' --out fit --json")
     assert told["runs"] == 6 and told["domains"] == ["code", "web"]
+    twice = [w if w != "swarm" else "twice" for w in words]
+    told, _ = ask(shlex.join([*twice, "--tokens", "512", "--repeats", "2", "--seed", "3", "--quiet", "--json"]))
+    assert told["runs"] == 12 and json.loads(Path("twice/swarm.json").read_text())["seeds"] == [3] * 6 + [4] * 6
+    assert {r.rpartition("-")[2] for r in pd.read_parquet("twice/mixtures.parquet")["run"]} == {"3", "4"}
+    assert "give at least 1" in ask(shlex.join([*twice, "--repeats", "0", "--json"]), 2)[0]["error"]

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 NBS = ROOT/"nbs"
 CHAPTERS = sorted(NBS.glob("[0-9]*.ipynb"))
 RUNNABLE = sorted((NBS/"stages").glob("*.ipynb")) + sorted((NBS/"exhibits").glob("*.ipynb"))
+WALKS = sorted((NBS/"walkthrough").glob("*.ipynb"))
 ALL = sorted(NBS.rglob("*.ipynb"))
 DIRECTIVES = {"default_exp", "export", "exporti", "exports", "hide", "eval:", "slow", "echo:", "hide_line"}
 
@@ -87,6 +88,23 @@ def test_runnable(path):
     assert not any(c.get("outputs") for c in cells(path, "code")), "stages and exhibits are committed without outputs"
 
 
+@pytest.mark.parametrize("path", WALKS, ids=name)
+def test_walk(path):
+    "A walk-through: parameters like a stage, pictures like a chapter, and for each step the line that does the same in a shell."
+    from regmix.runner import parameters
+    found, code = parameters(path), cells(path, "code")
+    tagged = [c for c in code if "parameters" in c.metadata.get("tags", [])][0]
+    for line in tagged.source.splitlines(): assert "#" in line, f"a comment for each parameter: {line!r}"
+    rest = "\n".join(c.source for c in code if c is not tagged)
+    for p in found: assert re.search(rf"\b{p}\b", rest), f"parameter {p!r} is never used"
+    assert re.match(r"# .+\n\n> .+", cells(path)[0].source) and len(cells(path)) <= 45
+    assert not any(isinstance(n, ast.ClassDef | ast.FunctionDef) for n in ast.walk(ast.parse(rest))), "what is worth a name belongs into a chapter"
+    for command in ("sample", "train", "fit", "propose", "export", "report"): assert re.search(rf"\$ regmix {command} ", rest), f"say how to {command} from a shell"
+    assert all(c.get("outputs") for c in code[2:]), "it is read as it was run: store its outputs"
+    assert not any("injected-parameters" in c.metadata.get("tags", []) for c in code)
+    assert path.stat().st_size < 600_000, "small pictures"
+
+
 @pytest.mark.parametrize("path", [p for p in RUNNABLE if p.parent.name == "exhibits"], ids=name)
 def test_exhibit(path):
     first = cells(path)[0].source
@@ -134,7 +152,7 @@ def test_no_machine_in_outputs(path):
     assert '"output_type": "error"' not in text
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+@pytest.mark.parametrize("path", CHAPTERS + WALKS, ids=name)
 def test_pictures_are_on_the_page(path):
     for c in cells(path, "code"):
         if re.search(r"^plt\.show\(\)", c.source, re.M):

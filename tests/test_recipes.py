@@ -3,6 +3,7 @@ import ast
 import json
 import shlex
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -122,6 +123,9 @@ def test_caveats_are_said(tmp_path):
     assert "not convex" in " ".join(caveats(fit, told | {"gap": None}))
     noise = Swarm("noise", fit.mixtures, long_losses(pd.DataFrame({"loss": np.random.default_rng(0).random(40)}, fit.mixtures.index), 1))
     assert "better than chance" in " ".join(caveats(fit_swarm(noise, ["loss"], ["mixing law"])))
+    assert "misses" not in said
+    wide = replace(fit, comparison=fit.comparison.assign(rmse=2 * fit.values["loss"].std()))
+    assert "more than they differ among themselves" in " ".join(caveats(wide, told))
 
 
 def test_proposals_on_disk(tmp_path):

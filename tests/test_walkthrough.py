@@ -1,0 +1,88 @@
+"""The walk-through on a corpus of one's own: it runs on three domains that nobody has seen, and its shell lines do the same."""
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from regmix.cli import app
+from regmix.runner import main, perform
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT/"nbs/walkthrough/your_corpus.ipynb"
+WORDS = {"web": "tree river stone cloud wind rain hill road", "code": "if else return while break def yield pass", "law": "court judge law appeal plea verdict claim party"}
+TOY = dict(targets=["code", "law"], vocab_size=300, n=8, tokens=1024, context=32, batch=4, evals=2, eval_tokens=64, laws=["own weight", "log-linear", "ridge"],
+           bounds={"web": [0.1, None]}, resamples=2, small_model="80K", small_tokens=1024, seeds=2)
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory):
+    "The page, run on a small folder of text: its folder, and what its cells said."
+    room = tmp_path_factory.mktemp("walk")
+    rng = np.random.default_rng(0)
+    (room/"my text").mkdir()
+    for d, many in {"web": 160, "code": 60, "law": 30}.items():
+        rows = [{"text": " ".join(rng.choice([*WORDS[d].split(), "the", "of"], 200))} for _ in range(many)]
+        (room/"my text"/f"{d}-0.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    before = set((ROOT/"build/corpora").glob("*"))
+    log = perform(PAGE, room/"page.ipynb", {**TOY, "text": str(room/"my text"), "folder": str(room/"out")})
+    nb = nbformat.read(log, 4)
+    yield room/"out", "\n".join(o.get("text", "") for c in nb.cells if c.cell_type == "code" for o in c.outputs if o.output_type == "stream"), nb
+    for new in set((ROOT/"build/corpora").glob("*")) - before: shutil.rmtree(new)
+
+
+def test_what_it_leaves(walked):
+    out, said, nb = walked
+    assert {"fit", "mix.yaml", "mixtures.csv", "model", "pair.csv", "proposal.json", "report.html", "result.json", "small", "swarm"} <= {p.name for p in out.iterdir()}
+    told = json.loads((out/"result.json").read_text())
+    assert told["domains"] == ["code", "law", "web"] and told["targets"] == ["code", "law"] and told["runs"] == 8
+    assert abs(sum(told["mixture"].values()) - 1) < 1e-9 and told["mixture"]["web"] > 0.1 - 1e-6 and abs(sum(told["prior"].values()) - 1) < 1e-9
+    assert told["verdict"] in ("helped", "did harm", "made no difference beyond the noise")
+    assert all(m["low"] <= m["difference"] <= m["high"] for m in told["measured"].values())
+    assert sorted(pd.read_parquet(out/"small/mixtures.parquet")["run"]) == ["prior-0", "prior-1", "proposed-0", "proposed-1"]
+    assert json.loads((out/"model/config.json").read_text())["vocab_size"] == 300
+    pictures = sum("image/png" in o.get("data", {}) for c in nb.cells if c.cell_type == "code" for o in c.outputs)
+    assert pictures == 4 and "cannot: ridge needs at least 10 runs" in said
+
+
+def test_the_answer_follows_from_what_was_measured(walked):
+    "The verdict again, from the losses of the small models."
+    from regmix.swarms import load_swarm
+    out, _, _ = walked
+    final, told = load_swarm(out/"small").final_losses()[["code", "law"]].mean(axis=1), json.loads((out/"result.json").read_text())
+    apart = final[["proposed-0", "proposed-1"]].mean() - final[["prior-0", "prior-1"]].mean()
+    assert told["over_targets"]["difference"] == pytest.approx(apart)
+    beyond = told["over_targets"]["high"] < 0 or told["over_targets"]["low"] > 0
+    assert (told["verdict"] == "made no difference beyond the noise") != beyond
+
+
+def test_the_shell_lines_do_the_same(walked, monkeypatch):
+    "Each line as it is printed, into other files; the swarms are found finished, so their definitions are the same."
+    out, said, _ = walked
+    monkeypatch.chdir(ROOT)
+    lines = [shlex.split(l)[2:] for l in said.splitlines() if l.startswith("$ regmix ")]
+    assert [l[0] for l in lines] == ["sample", "train", "fit", "propose", "train", "export", "report"]
+    for line in lines:
+        if line[0] != "train": line[-1] = line[-1].replace(str(out), str(out.parent/"again"))
+        found = CliRunner().invoke(app, line + (["--quiet"] if line[0] == "train" else []))
+        assert found.exit_code == 0, found.stderr
+        if line[0] == "train": assert re.search(r"(\d+) of \1 runs", found.stdout)
+    again = out.parent/"again"
+    assert (again/"mixtures.csv").read_text() == (out/"mixtures.csv").read_text() and (again/"mix.yaml").read_text() == (out/"mix.yaml").read_text()
+    ours, theirs = (json.loads((p/"proposal.json").read_text()) for p in (out, again))
+    for part in ("mixture", "prior", "epochs"): assert theirs[part] == pytest.approx(ours[part], abs=1e-6)
+    assert theirs["caveats"] == ours["caveats"] and theirs["settings"] == ours["settings"]
+    for d, moves in ours["stability"].items(): assert theirs["stability"][d] == pytest.approx(moves, abs=1e-6)
+    assert not any(l.endswith("--overwrite") for l in said.splitlines())
+
+
+def test_a_wrong_word_is_one_line(tmp_path):
+    with pytest.raises(SystemExit, match="has no parameter 'proxies'; it has text, targets"): main(["nbs/walkthrough/your_corpus.ipynb", "--set", "proxies=3"])
+    with pytest.raises(SystemExit) as e: perform(PAGE, tmp_path/"page.ipynb", {"text": str(tmp_path/"nowhere")})
+    assert str(e.value).splitlines()[-1].startswith("your_corpus.ipynb: AssertionError: text: there is no folder")
