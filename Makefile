@@ -13,7 +13,8 @@ PY := $(BIN)/python
 
 PARAMS := nbs/params/reproduce.yaml
 RUNNER = $(PY) -m regmix.runner
-CODE := $(filter-out regmix/_modidx.py,$(wildcard regmix/*.py))
+SHELL_ONLY := $(patsubst %,regmix/%.py,_modidx tables choice recipes report cli)
+CODE := $(filter-out $(SHELL_ONLY),$(wildcard regmix/*.py))
 TRAINING := $(patsubst %,regmix/%.py,paper mixtures swarms text installed corpora models proxies)
 PAPER := $(wildcard data/paper/*.csv)
 OURS := $(wildcard data/replication/*/*.parquet data/replication/*/swarm.json)
