@@ -175,7 +175,7 @@ def not_told_apart(table: pd.DataFrame, # as `compare_laws` makes it, of one tar
 
 def choose(table: pd.DataFrame, # as `compare_laws` makes it, of one target
           ) -> str:             # the law
-    "Choose the law with the highest rho on unseen runs, unless these runs do not tell the log-linear law (or else the mixing law) from it: then that one, as its best mixture can be computed and has stayed near the data."
+    "Choose the law with the highest rho on unseen runs, unless these runs do not tell the log-linear law (or else the mixing law) from it: then that one, whose best mixture can be computed."
     near = [best_ranked(table), *not_told_apart(table)]
     return next((law for law in SOLVED if law in near), near[0])
 

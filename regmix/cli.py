@@ -253,21 +253,6 @@ def _weights_of(path, fit, what):
     if strange := [d for d in given.index if d not in fit.domains]: raise ValueError(f'{path}: {what} for {strange[0]!r}, which the fit does not have; it has {", ".join(fit.domains)}')
     return given
 
-def _table_of(told):
-    "Show a proposal: weights, then predictions."
-    prior, epochs, spread = told.get('prior') or {}, told['epochs'], told.get('stability') or {}
-    read = any(e is not None for e in epochs.values())
-    lines = [f"{'domain':<24} {'weight':>7}" + (f" {'prior':>7}" if prior else '') + (f" {'epochs':>7}" if read else '') + (f" {'resampled':>14}" if spread else '')]
-    for d, w in sorted(told['mixture'].items(), key=lambda x: -x[1]):
-        lines.append(f'{d:<24} {w:7.4f}' + (f' {prior.get(d, 0):7.4f}' if prior else '') + (f" {'?' if epochs[d] is None else format(epochs[d], '.2f'):>7}" if read else '')
-                     + (f" {spread[d]['low']:6.3f}–{spread[d]['high']:.3f}".rjust(15) if spread else ''))
-    lines.append('')
-    for t, p in told['predicted'].items():
-        under = p.get('under the prior')
-        lines.append(f"{t}: predicted {p['value']:.4g} ({p['low']:.4g} to {p['high']:.4g})" + (f'; under the prior {under:.4g}' if under is not None else ''))
-    lines.append(f"distance to the nearest trained mixture: {told['distance']:.3f} (19 in 20 trained mixtures have a neighbour within {told['usual']:.3f})")
-    return '\n'.join(lines)
-
 def _ask(fit, prior, kl, limits, weigh, available, tokens, max_epochs, guard, worst, seed):
     "Put the options of `regmix propose` in the words of `propose_fit`."
     from regmix.mixtures import as_prior
@@ -287,6 +272,22 @@ def _stability(fit, n, asked):
     from regmix.recipes import wobble
     try: return wobble(fit, n, **asked)[['low', 'high']].to_dict('index')
     except (ValueError, ArithmeticError) as e: return _say(f'note: no stability: {e}')
+
+# %% ../nbs/95_cli.ipynb #63d0eefa
+def _table_of(told):
+    "Show a proposal: weights, then predictions."
+    prior, epochs, spread = told.get('prior') or {}, told['epochs'], told.get('stability') or {}
+    read = any(e is not None for e in epochs.values())
+    lines = [f"{'domain':<24} {'weight':>7}" + (f" {'prior':>7}" if prior else '') + (f" {'epochs':>7}" if read else '') + (f" {'resampled':>14}" if spread else '')]
+    for d, w in sorted(told['mixture'].items(), key=lambda x: -x[1]):
+        lines.append(f'{d:<24} {w:7.4f}' + (f' {prior.get(d, 0):7.4f}' if prior else '') + (f" {'?' if epochs[d] is None else format(epochs[d], '.2f'):>7}" if read else '')
+                     + (f" {spread[d]['low']:6.3f}–{spread[d]['high']:.3f}".rjust(15) if spread else ''))
+    lines.append('')
+    for t, p in told['predicted'].items():
+        under = p.get('under the prior')
+        lines.append(f"{t}: predicted {p['value']:.4g} ({p['low']:.4g} to {p['high']:.4g})" + (f'; under the prior {under:.4g}' if under is not None else ''))
+    lines.append(f"distance to the nearest trained mixture: {told['distance']:.3f} (19 in 20 trained mixtures have a neighbour within {told['usual']:.3f})")
+    return '\n'.join(lines)
 
 # %% ../nbs/95_cli.ipynb #b56cddf8
 @_command('regmix propose fit --prior prior.json --kl 0.05 --out proposal.json\n'

@@ -28,6 +28,7 @@ def as_svg(fig,        # a matplotlib figure
     text = re.sub(r'<metadata>.*?</metadata>', '', buffer.getvalue(), flags=re.S)
     return text[text.index('<svg'):]
 
+# %% ../nbs/85_report.ipynb #b152c308
 def plot_measured(fit: Fit):
     "Draw predictions of runs that the law had not seen against what was measured, a panel for each target."
     import matplotlib.pyplot as plt
