@@ -16,7 +16,8 @@ import typer
 from . import __version__
 
 # %% ../nbs/95_cli.ipynb #332dfaf1
-app = typer.Typer(name='regmix', no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, context_settings={'help_option_names': ['-h', '--help']},
+app = typer.Typer(name='regmix', no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+                  context_settings={'help_option_names': ['-h', '--help']},
                   help='Which mixture of text domains should a language model be trained on? Learn it from many small runs (RegMix).')
 
 def _say(text: str): print(f'regmix: {" ".join(str(text).split())}', file=sys.stderr)
@@ -29,6 +30,7 @@ def _version(wanted: bool):
 @app.callback()
 def _main(version: Annotated[bool, typer.Option('--version', callback=_version, is_eager=True, help='Print the version and leave.')] = False): pass
 
+# %% ../nbs/95_cli.ipynb #677ab647
 def _status(e: BaseException) -> int: # what the shell is told of an exception
     if isinstance(e, KeyboardInterrupt): return 130
     return 2 if isinstance(e, ValueError | FileNotFoundError | FileExistsError | NotADirectoryError | IsADirectoryError) else 1
@@ -38,12 +40,17 @@ def _message(e: BaseException) -> str:
     if isinstance(e, FileNotFoundError) and e.filename: return f'{e.filename}: there is no such file or folder'
     return str(e) if isinstance(e, ValueError | OSError | RuntimeError) and str(e) else f'{type(e).__name__}: {e}'
 
-def _json(v):
-    if isinstance(v, dict): return {str(k): _json(x) for k, x in v.items()}
-    if isinstance(v, list | tuple): return [_json(x) for x in v]
-    if isinstance(v, Path): return str(v)
-    v = v.item() if hasattr(v, 'item') else v
-    return None if isinstance(v, float) and v - v != 0 else v   # NaN and infinities have no place in JSON
+def _json(told) -> str: # one object; nothing heavy is loaded for it where no command has
+    from regmix.tables import as_plain
+    return json.dumps(as_plain(told), ensure_ascii=False)
+
+# %% ../nbs/95_cli.ipynb #2a5e36dc
+def _with_json(f): # every command has --json
+    import inspect
+    kind = Annotated[bool, typer.Option('--json', help='Print one JSON object, for machines; messages stay on standard error.')]
+    signature = inspect.signature(f)
+    extra = inspect.Parameter('as_json', inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+    return signature.replace(parameters=[*signature.parameters.values(), extra]), {**f.__annotations__, 'as_json': kind}
 
 def _command(example: str): # shown at the end of --help
     "Make a function a command: it returns (plain values, text)."
@@ -60,19 +67,12 @@ def _command(example: str): # shown at the end of --help
                     error = e
                     _say(_message(e))
             if error is not None: told, text = {'error': ' '.join(_message(error).split()), 'exit': _status(error)}, ''
-            if as_json: print(json.dumps(_json(told), ensure_ascii=False))
+            if as_json: print(_json(told))
             elif text: print(text.rstrip('\n'))
             if error is not None: raise typer.Exit(_status(error))
         run.__signature__, run.__annotations__ = _with_json(f)
         return app.command(name=f.__name__, short_help=f.__doc__, help=f'{f.__doc__}\n\n\b\nExample:\n  ' + example.replace('\n', '\n  '))(run)
     return make
-
-def _with_json(f): # every command has --json
-    import inspect
-    kind = Annotated[bool, typer.Option('--json', help='Print one JSON object, for machines; messages stay on standard error.')]
-    signature = inspect.signature(f)
-    extra = inspect.Parameter('as_json', inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
-    return signature.replace(parameters=[*signature.parameters.values(), extra]), {**f.__annotations__, 'as_json': kind}
 
 # %% ../nbs/95_cli.ipynb #3d478f50
 _Overwrite = Annotated[bool, typer.Option('--overwrite', help='Replace what is there.')]
@@ -102,29 +102,29 @@ def _free(path, overwrite):
 
 def _corpus(source, corpora, vocab_size, max_bytes, text_field):
     from regmix.corpora import open_corpus
-    if source not in ('installed', 'installed:language', 'pile') and not Path(source).is_dir(): raise FileNotFoundError(f"{source}: there is no such folder; text is 'installed', 'installed:language', 'pile', a folder of text, or a corpus's folder")
+    if source not in ('installed', 'installed:language', 'pile') and not Path(source).is_dir():
+        raise FileNotFoundError(f"{source}: there is no such folder; text is 'installed', 'installed:language', 'pile', a folder of text, or a corpus's folder")
     return open_corpus(source, corpora, max_bytes=max_bytes, text_field=text_field, vocab_size=vocab_size)
 
 # %% ../nbs/95_cli.ipynb #18572ed4
 def _write_mixtures(table, out, overwrite):
     "Write mixtures as a table, or as a folder of YAML files, all or nothing."
-    import os, shutil, tempfile
+    import shutil, tempfile
     from regmix.mixtures import save_mixtures
     from regmix.paper import write_file
     if out.suffix == '.csv': return write_file(out, table.to_csv())
     if out.suffix == '.parquet': return write_file(out, table.reset_index().to_parquet(index=False))
     if out.suffix: raise ValueError(f'{out}: write .csv, .parquet, or a folder of YAML files (a name without an ending)')
+    from regmix.choice import replace_folder
     out.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f'.{out.name}-', dir=out.parent))
     try:
         save_mixtures(table, new, prefix='')
         new.chmod(0o755)
-        if out.exists():
-            if not out.is_dir() or [p for p in out.iterdir() if p.suffix != '.yaml']: raise FileExistsError(f'{out} holds something else than mixtures; it is not replaced')
-            shutil.rmtree(out)
-        os.replace(new, out)
+        other = out.exists() and (not out.is_dir() or any(p.suffix != '.yaml' for p in out.iterdir()))
+        if other: raise FileExistsError(f'{out} holds something else than mixtures; it is not replaced')
+        return replace_folder(new, out)
     finally: shutil.rmtree(new, ignore_errors=True)
-    return out
 
 # %% ../nbs/95_cli.ipynb #a8cd6d93
 @_command('regmix sample prior.json --n 64 --out mixtures.csv\nregmix sample my_text --n 64 --out mixtures.csv')
@@ -188,18 +188,25 @@ def _bar(total):
         bar.update()
     return bar, each
 
+def _chosen(table, law):
+    "Say which law was chosen, and why."
+    from regmix.choice import best_ranked, not_told_apart
+    best, near = best_ranked(table), not_told_apart(table)
+    if law == best: return f'  chosen: {law} (highest rho on unseen runs)' + (f"; not told apart by these runs: {', '.join(near)}" if near else '')
+    others = [l for l in near if l != law]
+    return (f'  chosen: {law} (these runs do not tell it from {best}, which has the highest rho, and its best mixture can be computed)'
+            + (f"; not told apart either: {', '.join(others)}" if others else ''))
+
 def _comparison(fit):
     "Say which laws were compared, how they did, and which was chosen."
-    from regmix.choice import not_told_apart
     lines = []
     for t in fit.targets:
         table = fit.comparison[fit.comparison['target'] == t]
-        lines += [fit.metrics[t].label, f"  {'law':<25} {'rho':>6} {'low':>6} {'high':>6} {'RMSE':>9} {'sec':>6}"]
+        lines += [fit.metrics[t].label, f"  {'law':<25} {'rho':>6} {'low':>6} {'high':>6} {'RMSE':>9} {'regret':>9} {'sec':>6}"]
         for _, r in table.iterrows():
-            mark = '*' if r['law'] == fit.laws[t] else ' '
-            lines.append(f"{mark} {r['law']:<25} " + (f"left out: {r['left_out']}" if r['left_out'] else f"{r['rho']:6.3f} {r['low']:6.3f} {r['high']:6.3f} {r['rmse']:9.4g} {r['seconds']:6.1f}"))
-        near = not_told_apart(table)
-        lines.append(f"  chosen: {fit.laws[t]} (highest rho on unseen runs)" + (f"; not told apart by these runs: {', '.join(near)}" if near else ''))
+            figures = f"{r['rho']:6.3f} {r['low']:6.3f} {r['high']:6.3f} {r['rmse']:9.4g} {r['regret']:9.4g} {r['seconds']:6.1f}"
+            lines.append(f"{'*' if r['law'] == fit.laws[t] else ' '} {r['law']:<25} " + (f"left out: {r['left_out']}" if r['left_out'] else figures))
+        lines.append(_chosen(table, fit.laws[t]))
     return '\n'.join(lines)
 
 # %% ../nbs/95_cli.ipynb #ef69825e
@@ -220,7 +227,7 @@ def fit(out: Annotated[Path, typer.Option('--out', '-o', help='Folder of the fit
         law: Annotated[list[str], typer.Option('--law', help='Law that takes part; repeat; default: all.', autocompletion=_laws)] = None,
         folds: Annotated[int, typer.Option(help='Folds of the cross-validation.')] = 5,
         seed: _Seed = 0, overwrite: _Overwrite = False):
-    "Compare laws on runs that they have not seen, and fit the best one."
+    "Compare laws on runs that they have not seen, choose one, and fit it."
     _free(out, overwrite)
     wanted = list(dict.fromkeys([*(target or []), *(higher or [])]))
     if not wanted: raise ValueError('name at least one target: --target COLUMN (better when lower) or --higher COLUMN (better when higher)')
@@ -228,7 +235,8 @@ def fit(out: Annotated[Path, typer.Option('--out', '-o', help='Folder of the fit
     from regmix.choice import fit_swarm, save_fit
     from regmix.laws import LAWS
     from regmix.tables import Metric, read_swarm
-    options = {'run': (run, losses_run) if losses_run else run, 'domains': domain or None, 'targets': wanted, 'by_order': by_order, 'drop_missing': drop_missing, 'drop_unmatched': drop_unmatched}
+    options = {'run': (run, losses_run) if losses_run else run, 'domains': domain or None, 'targets': wanted,
+               'by_order': by_order, 'drop_missing': drop_missing, 'drop_unmatched': drop_unmatched}
     read = read_swarm(swarm if swarm is not None else (mixtures, losses), **options)
     unit = unit if unit is not None else 'nats per token' if 'bytes_per_token' in read.meta else ''
     bar, each = _bar(len(wanted) * len(law or LAWS))
@@ -247,6 +255,27 @@ def _weights_of(path, fit, what):
     if strange := [d for d in given.index if d not in fit.domains]: raise ValueError(f'{path}: {what} for {strange[0]!r}, which the fit does not have; it has {", ".join(fit.domains)}')
     return given
 
+def _ask(fit, prior, kl, limits, weigh, available, tokens, max_epochs, guard, worst, seed):
+    "Put the options of `regmix propose` in the words of `propose_fit`."
+    from regmix.mixtures import as_prior
+    if strange := [t for t in weigh if t not in fit.targets]: raise ValueError(f'--importance: no target {strange[0]!r}; there is {", ".join(fit.targets)}')
+    if (tokens is None) != (available is None): raise ValueError('give --available and --tokens together: how often a domain is read is tokens read over tokens at hand')
+    asked = {'kl': kl, 'lower': {d: l for d, (l, h) in limits.items() if l is not None}, 'upper': {d: h for d, (l, h) in limits.items() if h is not None}, 'seed': seed}
+    if prior is not None: asked['prior'] = as_prior(_weights_of(prior, fit, 'a weight')).reindex(fit.domains, fill_value=0.0)
+    if weigh: asked['importance'] = {t: weigh.get(t, 1.0) for t in fit.targets}
+    if tokens is not None:
+        asked |= {'available': _weights_of(available, fit, 'tokens'), 'tokens': tokens, 'epochs': max_epochs}
+        if gone := [d for d in fit.domains if d not in asked['available']]: _say(f'note: {available} has no tokens for {", ".join(gone)}: no limit there')
+    if guard is not None: asked['guard'] = guard
+    return asked | ({'worst': True} if worst else {})
+
+def _stability(fit, n, asked):
+    "Say between what the weights move when the runs are resampled; where no resample can be solved, say so and go without."
+    from regmix.recipes import wobble
+    try: return wobble(fit, n, **asked)[['low', 'high']].to_dict('index')
+    except (ValueError, ArithmeticError) as e: return _say(f'note: no stability: {e}')
+
+# %% ../nbs/95_cli.ipynb #63d0eefa
 def _table_of(told):
     "Show a proposal: weights, then predictions."
     prior, epochs, spread = told.get('prior') or {}, told['epochs'], told.get('stability') or {}
@@ -259,11 +288,12 @@ def _table_of(told):
     for t, p in told['predicted'].items():
         under = p.get('under the prior')
         lines.append(f"{t}: predicted {p['value']:.4g} ({p['low']:.4g} to {p['high']:.4g})" + (f'; under the prior {under:.4g}' if under is not None else ''))
-    lines.append(f"distance to the nearest trained mixture: {told['distance']:.3f} (between trained neighbours at most {told['usual']:.3f})")
+    lines.append(f"distance to the nearest trained mixture: {told['distance']:.3f} (19 in 20 trained mixtures have a neighbour within {told['usual']:.3f})")
     return '\n'.join(lines)
 
 # %% ../nbs/95_cli.ipynb #b56cddf8
-@_command('regmix propose fit --prior prior.json --kl 0.05 --out proposal.json\nregmix propose fit --available tokens.json --tokens 1e9 --max-epochs 4 --bound web=0.1:0.6 --out proposal.json')
+@_command('regmix propose fit --prior prior.json --kl 0.05 --out proposal.json\n'
+          'regmix propose fit --available tokens.json --tokens 1e9 --max-epochs 4 --bound web=0.1:0.6 --out proposal.json')
 def propose(fit: Annotated[Path, typer.Argument(help='Folder of a fit, from `regmix fit`.')],
             out: Annotated[Path, typer.Option('--out', '-o', help='File for the proposal (.json); default: only show it.')] = None,
             prior: Annotated[Path, typer.Option(help="Weights or tokens by domain to stay close to and to compare with: a file, or the folder of a corpus or a swarm.")] = None,
@@ -273,7 +303,7 @@ def propose(fit: Annotated[Path, typer.Argument(help='Folder of a fit, from `reg
             max_epochs: Annotated[float, typer.Option(help='Most times that a domain may be read.')] = 4.0,
             bound: Annotated[list[str], typer.Option(help='domain=low:high, domain=:high, domain=low: or domain=weight; repeat.')] = None,
             importance: Annotated[list[str], typer.Option(help='target=number: how much it counts (1 otherwise); repeat.')] = None,
-            guard: Annotated[float, typer.Option(help='By how much any target may be worse than under the prior.')] = None,
+            guard: Annotated[float, typer.Option(help="By how much any target may be worse than under the prior, in the target's own unit.")] = None,
             worst: Annotated[bool, typer.Option('--worst', help='Look at the target that gains least over the prior, not at the sum.')] = False,
             stability: Annotated[int, typer.Option(help='Resamples of the runs, to see how far the weights move; 0: none.')] = 20,
             seed: _Seed = 0, overwrite: _Overwrite = False):
@@ -282,19 +312,9 @@ def propose(fit: Annotated[Path, typer.Argument(help='Folder of a fit, from `reg
     limits = _pairs(bound, '--bound', _limits)
     weigh = _pairs(importance, '--importance')
     from regmix.choice import load_fit
-    from regmix.mixtures import as_prior
     from regmix.recipes import caveats, propose_fit, proposal_as_json, save_proposal
     known = load_fit(fit)
-    if strange := [t for t in weigh if t not in known.targets]: raise ValueError(f'--importance: no target {strange[0]!r}; there is {", ".join(known.targets)}')
-    asked = {'kl': kl, 'lower': {d: l for d, (l, h) in limits.items() if l is not None}, 'upper': {d: h for d, (l, h) in limits.items() if h is not None}, 'seed': seed}
-    if prior is not None: asked['prior'] = as_prior(_weights_of(prior, known, 'a weight')).reindex(known.domains, fill_value=0.0)
-    if weigh: asked['importance'] = {t: weigh.get(t, 1.0) for t in known.targets}
-    if tokens is not None or available is not None:
-        if tokens is None or available is None: raise ValueError('give --available and --tokens together: how often a domain is read is tokens read over tokens at hand')
-        asked |= {'available': _weights_of(available, known, 'tokens'), 'tokens': tokens, 'epochs': max_epochs}
-        if gone := [d for d in known.domains if d not in asked['available']]: _say(f'note: {available} has no tokens for {", ".join(gone)}: no limit there')
-    if guard is not None: asked['guard'] = guard
-    if worst: asked['worst'] = True
+    asked = _ask(known, prior, kl, limits, weigh, available, tokens, max_epochs, guard, worst, seed)
     found = propose_fit(known, **asked)
     more = {'prior': None if prior is None else asked['prior'].to_dict(), 'fit': str(fit), 'laws': known.laws,
             'settings': {'kl': kl, 'max_epochs': max_epochs, 'tokens': tokens, 'bound': bound or [], 'importance': weigh, 'guard': guard, 'worst': worst, 'seed': seed}}
@@ -303,12 +323,6 @@ def propose(fit: Annotated[Path, typer.Argument(help='Folder of a fit, from `reg
     told['caveats'] = caveats(known, told)
     if out is not None: save_proposal(found, out, overwrite, **more, caveats=told['caveats'])
     return told | {'out': out}, _table_of(told) + ''.join(f'\n! {c}' for c in told['caveats']) + (f'\n{out}: saved' if out else '')
-
-def _stability(fit, n, asked):
-    "Say between what the weights move when the runs are resampled; where some resample cannot be solved, say so and go without."
-    from regmix.recipes import wobble
-    try: return wobble(fit, n, **asked)[['low', 'high']].to_dict('index')
-    except (ValueError, ArithmeticError) as e: return _say(f'note: no stability: a resample of the runs could not be solved ({e})')
 
 # %% ../nbs/95_cli.ipynb #0b841e88
 def _formats(incomplete: str):

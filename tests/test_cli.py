@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +48,10 @@ def fitted(line=f"fit --mixtures m.csv --losses l.csv --target val_loss {LAWS} -
 
 def test_from_tables_to_a_report(room):
     out, err = fitted()
-    assert "* log-linear" in out and "fit: saved" in out and not err
+    assert "* log-linear" in out and "regret" in out and "chosen: log-linear" in out and "fit: saved" in out and not err
     assert sorted(p.name for p in Path("fit").iterdir()) == ["fit.json", "losses.parquet", "mixtures.parquet", "predictions.parquet"]
     out, _ = ask("propose fit --prior tokens.json --kl 0.05 --available tokens.json --tokens 5e9 --stability 3 --out p.json")
-    assert re.search(r"^code +0\.8000 +0\.1754 +4\.00", out, re.M) and "under the prior" in out and "distance to the nearest" in out
+    assert re.search(r"^code +0\.8000 +0\.1754 +4\.00", out, re.M) and "under the prior" in out and "distance to the nearest" in out and "19 in 20 trained mixtures have a neighbour within" in out
     told = json.loads(Path("p.json").read_text())
     assert abs(sum(told["mixture"].values()) - 1) < 1e-9 and told["epochs"]["code"] <= 4 + 1e-6 and set(told["stability"]) == {"web", "code", "law", "wiki"}
     assert ask("export p.json --to megatron --path code=c")[0].startswith("--data-path ")
@@ -81,6 +82,32 @@ def test_higher_is_better(room):
     assert "sounds like more is better" in err and "--higher arc_acc" in err
 
 
+def test_the_line_says_which_law_was_chosen_and_why(room):
+    from regmix.choice import COLUMNS
+    from regmix.cli import _chosen
+    table = pd.DataFrame([dict.fromkeys(COLUMNS) | dict(zip(("law", "rho", "behind_low", "rmse"), r)) for r in (("ridge", 0.95, 0, 1), ("log-linear", 0.94, -0.1, 1), ("stack", 0.9, -0.1, 1))])
+    assert _chosen(table, "log-linear") == ("  chosen: log-linear (these runs do not tell it from ridge, which has the highest rho, and its best mixture can be computed); "
+                                            "not told apart either: stack")
+    assert _chosen(table[:1], "ridge") == "  chosen: ridge (highest rho on unseen runs)"
+    assert _chosen(table.drop(1), "ridge").endswith("not told apart by these runs: stack")
+
+
+def test_resamples_that_fail_are_a_note_and_the_column_stays(room, monkeypatch):
+    import regmix.recipes
+    real = regmix.recipes.stability
+    fitted()
+    def some(*args, **same):
+        warnings.warn("1 of 3 resamples could not be solved and were left out")
+        return real(*args, **same).iloc[:-1]
+    monkeypatch.setattr(regmix.recipes, "stability", some)
+    told, err = ask("propose fit --stability 3 --json")
+    assert set(told["stability"]) == {"web", "code", "law", "wiki"} and "regmix: note: 1 of 3 resamples could not be solved" in err
+    def none(*args, **same): raise ValueError("none of the resamples could be solved")
+    monkeypatch.setattr(regmix.recipes, "stability", none)
+    told, err = ask("propose fit --stability 3 --json")
+    assert told["stability"] is None and "note: no stability: none of the resamples could be solved" in err
+
+
 def test_guard_worst_and_importance(room):
     fitted(f"fit --mixtures m.csv --losses l.csv --target val_loss --higher arc_acc {LAWS} --out fit")
     for extra in ("--guard 0.01", "--worst", "--importance val_loss=10"): assert ask(f"propose fit --prior tokens.json {extra} --stability 0 --json")[0]["mixture"]
@@ -90,10 +117,10 @@ def test_guard_worst_and_importance(room):
     ask("propose fit --worst --stability 0", 2)                 # worst than what? there is no prior
 
 
-def test_laws_that_are_not_convex_are_searched(room):
+def test_laws_that_cannot_be_solved_are_searched(room):
     ask("fit --mixtures m.csv --losses l.csv --target val_loss --law 'quadratic ridge' --out fit")
     told, _ = ask("propose fit --stability 1 --json")
-    assert told["gap"] is None and any("not convex" in c for c in told["caveats"]) and told["predicted"]["val_loss"]["low"] is not None
+    assert told["gap"] is None and any("not of the form that can be solved exactly" in c for c in told["caveats"]) and told["predicted"]["val_loss"]["low"] is not None
 
 
 FAULTS = [
@@ -193,6 +220,19 @@ def test_sample(room):
     for t in tables[1:]: assert np.allclose(t, tables[0][t.columns]) and list(t.index) == list(tables[0].index)
     ask("sample tokens.json --n 3 --out folder --overwrite")
     assert len(list(Path("folder").iterdir())) == 3
+
+
+def test_a_folder_of_mixtures_stays_until_the_new_one_is_there(room, monkeypatch):
+    ask("sample tokens.json --n 3 --out folder")
+    before = {p.name: p.read_bytes() for p in Path("folder").iterdir()}
+    real = os.replace
+    def fails(a, b):
+        if str(b) == "folder" and not str(a).endswith("-old"): raise OSError("no space left")
+        return real(a, b)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", fails)
+        assert "no space" in ask("sample tokens.json --n 2 --out folder --overwrite", 1)[1]
+    assert {p.name: p.read_bytes() for p in Path("folder").iterdir()} == before and not [p for p in room.iterdir() if p.name.startswith(".")]
 
 
 def test_help_has_an_example_each():

@@ -98,6 +98,30 @@ def test_higher_is_better_finds_the_same_mixture_and_shows_its_own_sign():
     assert with_prior.predicted.loc["acc", "value"] > with_prior.predicted.loc["acc", "under the prior"] > 0
 
 
+@pytest.mark.parametrize("law", ["mixing law", "quadratic ridge"])     # solved, and searched
+def test_guard_importance_and_kl_have_the_metrics_own_sign(law):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.dirichlet(np.ones(3), 30), columns=["web", "code", "law"], index=pd.Index([f"r{i}" for i in range(30)], name="run"))
+    P = X.to_numpy()
+    Y = pd.DataFrame({"acc": 80 - 10 * np.exp(P @ [-2.0, -0.2, -1.0]), "loss": 2 + np.exp(P @ [-0.2, -2.0, -1.0])}, X.index)      # web for one, code for the other
+    fit = fit_swarm(Swarm("toy", X, long_losses(Y, 1)), [Metric("acc", higher=True), "loss"], [law])
+    prior = pd.Series(1 / 3, X.columns)
+    def ask(**more):
+        p = propose_fit(fit, prior=prior, **more)
+        return p.predicted.loc["acc", "value"], p.predicted.loc["acc", "under the prior"], p.mixture
+    loss_first = {"acc": 0.001, "loss": 1}
+    free, before, mixture = ask(importance=loss_first)
+    assert free < before - 2 and mixture["code"] > 0.9
+    for margin in (0.5, 1.5):                                                                 # points of accuracy, not more
+        guarded = ask(importance=loss_first, guard={"acc": margin})[0]
+        assert np.isclose(guarded, before - margin, atol=2e-2) and guarded > before - margin - 1e-4
+    assert ask(importance={"acc": 1, "loss": 0.001})[0] > before + 1                          # importance on the accuracy makes it rise
+    near = [ask(importance=loss_first, kl=k)[0] for k in (0.03, 0.1, 1)]
+    assert free < near[0] < near[1] < near[2] and abs(near[2] - before) < 0.8                 # closeness to the prior takes it back
+    worst = propose_fit(fit, prior=prior, worst=True).predicted
+    assert worst.loc["acc", "value"] > worst.loc["acc", "under the prior"] and worst.loc["loss", "value"] < worst.loc["loss", "under the prior"]    # both gain
+
+
 def test_no_interval_is_narrower_than_the_errors_on_unseen_runs():
     fit = toy()
     p = propose_fit(fit).predicted.loc["loss"]
@@ -120,7 +144,9 @@ def test_caveats_are_said(tmp_path):
     said = " ".join(caveats(fit, told))
     for part in ("Held where they were in every run", "wiki (0.2)", "Read more than four times: web (6.0)", "Other runs would have led elsewhere", "web (0.10 to 0.90)"): assert part in said
     assert "far from every trained mixture" in " ".join(caveats(fit, told | {"extrapolates": True}))
-    assert "not convex" in " ".join(caveats(fit, told | {"gap": None}))
+    far = " ".join(caveats(fit, told | {"extrapolates": True, "distance": 0.5, "usual": 0.2}))
+    assert "50% of the weight would have to move" in far and "nineteen in twenty of the trained ones have a neighbour within 20%" in far
+    assert "not of the form that can be solved exactly" in " ".join(caveats(fit, told | {"gap": None}))
     noise = Swarm("noise", fit.mixtures, long_losses(pd.DataFrame({"loss": np.random.default_rng(0).random(40)}, fit.mixtures.index), 1))
     assert "better than chance" in " ".join(caveats(fit_swarm(noise, ["loss"], ["mixing law"])))
     assert "misses" not in said

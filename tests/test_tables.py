@@ -1,4 +1,4 @@
-"""Foreign tables: right, or refused with a line that names the file, the row and the value; never silently wrong."""
+"""Foreign tables: read right, or refused with a line that names the file, the row and the value."""
 import warnings
 
 import numpy as np

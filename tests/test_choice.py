@@ -1,0 +1,224 @@
+"""The choice of a law: no rho out of nothing, differences in pairs, a rule that a table can be asked, and a folder that is never lost."""
+import json
+import os
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import spearmanr
+from sklearn.base import clone
+from sklearn.dummy import DummyRegressor
+
+import regmix.choice as choice
+from regmix.choice import (COLUMNS, PARAMETERS, LawRegressor, best_ranked, choose, compare_laws, fit_swarm, load_fit, make_folds, measure_law, not_told_apart, out_of_fold, replace_folder,
+                           rho_behind, save_fit, scaled_law, spread)
+from regmix.regression import rho_interval
+from regmix.swarms import Swarm, long_losses
+from regmix.tables import Metric, as_plain
+
+DOMAINS = ["web", "code", "law", "news", "talk"]
+
+
+def toy(n=40, seed=0, noise=0.02):
+    rng = np.random.default_rng(seed)
+    X = pd.DataFrame(rng.dirichlet(np.ones(5), n), columns=DOMAINS, index=pd.Index([f"r{i}" for i in range(n)], name="run"))
+    return X, pd.Series(2 + np.exp(X.to_numpy() @ [-1.0, 0.5, -3.0, 0.2, 1.0]) + rng.normal(0, noise, n), X.index, name="web")
+
+
+def swarm(X, Y): return Swarm("toy", X, long_losses(pd.DataFrame(Y), 1))
+
+
+@pytest.mark.parametrize("law", ["ridge", "own weight", "log-linear"])
+def test_pure_noise_has_no_rho(law):
+    plain, fair = [], []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        X, y = pd.DataFrame(rng.dirichlet(np.ones(5), 40), columns=DOMAINS), pd.Series(rng.normal(3, 0.3, 40), name="web")
+        for found, p in zip((plain, fair), out_of_fold(law, X, y, make_folds(X, seed=seed))): found.append(spearmanr(p, y)[0])
+    assert np.mean(plain) < -0.05 and abs(np.mean(fair)) < 0.1 and np.mean(fair) > np.mean(plain) + 0.04, (np.mean(plain), np.mean(fair))   # three standard errors
+
+
+def test_a_law_that_predicts_the_mean_of_what_it_has_seen_takes_no_part(monkeypatch):
+    X, y = toy()
+    assert compare_laws(X[:44], y[:44], laws=["own weight", "lightgbm"])[0].set_index("law").loc["lightgbm", "left_out"].startswith("needs at least")
+    monkeypatch.setattr(choice, "make_law", lambda name, domains, target: DummyRegressor())
+    table, predictions = compare_laws(X, y, laws=["ridge"])
+    assert table["left_out"].tolist() == ["predicts the same for every mixture"] and predictions.empty
+    with pytest.raises(ValueError, match="no law can be fitted; ridge: predicts the same"): choose(table)
+
+
+def test_predictions_are_shown_as_they_are_and_the_rmse_is_theirs():
+    X, y = toy()
+    fold = make_folds(X)
+    p, ranked = out_of_fold("ridge", X, y, fold)
+    law = scaled_law("ridge", DOMAINS, "web", y)
+    for k in np.unique(fold):
+        fitted = clone(law).fit(X[fold != k].to_numpy(), y[fold != k].to_numpy())
+        assert np.array_equal(p[fold == k], fitted.predict(X[fold == k].to_numpy()))
+        assert np.allclose(ranked[fold == k], p[fold == k] - y[fold != k].mean() + y.mean())     # least squares: the mean of what was fitted on
+    table, found = compare_laws(X, y, laws=["ridge"])
+    assert np.array_equal(found["ridge"], p) and np.isclose(table["rmse"][0], np.sqrt(((p - y) ** 2).mean())) and np.isclose(table["rho"][0], spearmanr(ranked, y)[0])
+
+
+@pytest.mark.parametrize("higher", [False, True])
+def test_regret_is_what_the_first_pick_costs(higher):
+    X, y = toy(noise=0.3)
+    y = 50 - 10 * y if higher else y
+    metric = Metric("web", higher=higher)
+    for law in ("own weight", "ridge"):
+        _, ranked = out_of_fold(law, X, metric.as_loss(y), make_folds(X))
+        cost = abs(y.iloc[ranked.argmin()] - (y.max() if higher else y.min()))
+        got = compare_laws(X, y, metric, [law])[0]["regret"][0]
+        assert np.isclose(got, cost) and got >= 0
+    assert cost > 0, "a toy where something is at stake"
+
+
+def test_laws_are_told_apart_in_pairs():
+    draw = np.random.default_rng(0)
+    truth = pd.Series(draw.normal(size=100))
+    good = truth + draw.normal(0, 0.5, 100)
+    ranked = pd.DataFrame({"good": good, "worse": good + draw.normal(0, 0.25, 100)})
+    assert rho_interval(truth, ranked["worse"]).value > rho_interval(truth, ranked["good"]).low       # a point within an interval: the old rule
+    behind = rho_behind(truth, ranked, "good")
+    assert behind.loc["worse", "behind_low"] > 0 and (behind.loc["good"] == 0).all()
+    lucky = rho_behind(truth, ranked.assign(other=truth + draw.normal(0, 0.5, 100)), "good")
+    assert lucky.loc["other", "behind_low"] < 0 < lucky.loc["worse", "behind_low"]
+
+
+def rows(*given): return pd.DataFrame([dict.fromkeys(COLUMNS) | dict(zip(("target", "law", "rho", "behind_low", "rmse", "left_out"), ("t", *r))) for r in given])
+
+
+@pytest.mark.parametrize("table, law", [
+    ([("ridge", 0.95, 0, 1), ("log-linear", 0.94, -0.01, 1)], "log-linear"),
+    ([("ridge", 0.95, 0, 1), ("log-linear", 0.90, 0.01, 1)], "ridge"),
+    ([("ridge", 0.95, 0, 1), ("mixing law", 0.94, -0.01, 1), ("log-linear", 0.90, 0.01, 1)], "mixing law"),
+    ([("mixing law", 0.95, 0, 1), ("log-linear", 0.95, 0, 2)], "log-linear"),
+    ([("ridge", 0.95, 0, 1), ("quadratic ridge", 0.94, -0.1, 1), ("log-linear", np.nan, np.nan, 1, "fails")], "ridge"),
+    ([("ridge", 0.95, 0, 2), ("lightgbm", 0.95, 0, 1)], "lightgbm")])
+def test_the_rule(table, law): assert choose(rows(*table)) == law
+
+
+def test_what_is_not_told_apart_is_measured_from_the_highest_rho():
+    table = rows(("ridge", 0.95, 0, 1), ("log-linear", 0.94, -0.01, 1), ("stack", 0.93, -0.02, 1), ("BiMix", 0.5, 0.2, 1))
+    assert best_ranked(table) == "ridge" and not_told_apart(table) == ["log-linear", "stack"]
+
+
+def test_the_rule_in_a_fit_and_one_named_law(tmp_path):
+    X, y = toy(noise=0.2)
+    fit = fit_swarm(swarm(X, {"web": y}), ["web"], ["quadratic ridge", "log-linear", "own weight"])
+    assert fit.laws["web"] == "log-linear" and fit_swarm(swarm(X, {"web": y}), ["web"], ["ridge"]).laws["web"] == "ridge"
+    told = json.loads((save_fit(fit, tmp_path/"fit")/"fit.json").read_text())
+    assert "unless these runs do not tell the log-linear law" in told["rule"] and {"behind_low", "behind_high", "regret"} <= set(told["comparison"][0])
+    back = load_fit(tmp_path/"fit")
+    assert choose(back.comparison) == "log-linear" and not_told_apart(back.comparison) == not_told_apart(fit.comparison)
+
+
+@pytest.mark.parametrize("law", list(PARAMETERS))
+@pytest.mark.parametrize("unit", [0.01, 100])
+def test_units_do_not_matter(law, unit):
+    X, y = toy()
+    if law == "AutoScale" and "scale" not in scaled_law(law, DOMAINS, "web", y).get_params(): pytest.skip("AutoScale has no scale yet")
+    fold = make_folds(X)
+    assert np.abs(out_of_fold(law, X, unit * y, fold)[0] / unit - out_of_fold(law, X, y, fold)[0]).max() < 1e-3 * y.std()
+
+
+def test_a_law_with_a_scale_is_given_the_spread(monkeypatch):
+    class Scaled(DummyRegressor):
+        def __init__(self, huber=0.02, scale=1.0): self.huber, self.scale = huber, scale
+    monkeypatch.setattr(choice, "make_law", lambda *a: Scaled())
+    y = np.random.default_rng(0).normal(0, 5, 50)
+    law = scaled_law("any", DOMAINS, "web", y)
+    assert np.isclose(law.scale, 1.4826 * np.median(np.abs(y - np.median(y)))) and np.isclose(law.huber, 0.1 * law.scale)
+
+
+def test_one_broken_run_leaves_the_others_alone():
+    X, y = toy()
+    off = y.where(y.index != "r7", y + 1000)
+    assert abs(spread(off) - spread(y)) < 0.1 * spread(y) and spread([2, 2, 2, 5]) == np.std([2, 2, 2, 5])
+    for law in ("log-linear", "own weight"):
+        a, b = (np.delete(out_of_fold(law, X, v, make_folds(X))[0], 7) for v in (y, off))
+        assert np.abs(a - b).max() < 0.05
+    assert compare_laws(X, off, laws=["log-linear"])[0]["rho"][0] > 0.9
+
+
+def test_each_target_keeps_its_law_when_cloned():
+    X, y = toy()
+    Y = pd.DataFrame({"a": y, "b": 3 - y, "c": y ** 2})
+    model = LawRegressor({"a": "log-linear", "b": "ridge", "c": "quadratic ridge"}).fit(X, Y)
+    again = clone(model).fit(X, Y)
+    assert [type(m) for m in again.models_] == [type(m) for m in model.models_] and len({type(m) for m in model.models_}) == 3
+    assert np.array_equal(model.predict(X), again.predict(X)) and again.models_[0].huber == 0.1 * spread(Y["a"])
+
+
+@pytest.fixture
+def fit():
+    X, y = toy()
+    return fit_swarm(swarm(X, {"web": y}), ["web"], ["own weight"])
+
+
+def test_the_old_fit_stays_until_the_new_one_is_there(fit, tmp_path, monkeypatch):
+    home = save_fit(fit, tmp_path/"fit")
+    before = {p.name: p.read_bytes() for p in home.iterdir()}
+    real = os.replace
+    def fails(a, b):
+        if b == home and not str(a).endswith("-old"): raise OSError("no space left")
+        return real(a, b)
+    monkeypatch.setattr(os, "replace", fails)
+    with pytest.raises(OSError, match="no space"): save_fit(fit, home, overwrite=True)
+    monkeypatch.undo()
+    assert {p.name: p.read_bytes() for p in home.iterdir()} == before and [p.name for p in tmp_path.iterdir()] == ["fit"]
+    save_fit(fit, home, overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["fit"] and load_fit(home).laws == fit.laws
+
+
+def test_a_link_is_replaced_and_what_it_points_to_is_not(tmp_path):
+    (tmp_path/"far").mkdir()
+    (tmp_path/"far"/"a").write_text("mine")
+    (tmp_path/"here").symlink_to(tmp_path/"far")
+    (tmp_path/"new").mkdir()
+    replace_folder(tmp_path/"new", tmp_path/"here")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["far", "here"] and not any((tmp_path/"here").iterdir()) and (tmp_path/"far"/"a").is_file()
+
+
+def test_a_target_called_run_is_kept_and_a_domain_refused(tmp_path):
+    X, y = toy()
+    fit = fit_swarm(swarm(X, {"run": y, "run_": 2 * y}), ["run", "run_"], ["ridge"])
+    back = load_fit(save_fit(fit, tmp_path/"fit"))
+    assert back.targets == ["run", "run_"] and list(back.values.index) == list(X.index) and back.values.index.name == "run"
+    assert np.array_equal(back.values, fit.values) and np.array_equal(back.predict(X), fit.predict(X)) and np.array_equal(back.predictions, fit.predictions)
+    with pytest.raises(ValueError, match="column 'run' looks like the names of the runs"): swarm(X.rename(columns={"news": "run"}), {"web": y})
+
+
+@pytest.mark.parametrize("package", ["numpy", "scikit-learn", "lightgbm", None])
+def test_other_versions_are_told(fit, tmp_path, package):
+    home = save_fit(fit, tmp_path/"fit")
+    told = json.loads((home/"fit.json").read_text())
+    if package: told["versions"][package] = "0.1"
+    told["versions"]["pandas"] = "0.1"        # of no concern
+    (home/"fit.json").write_text(json.dumps(told))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        load_fit(home)
+    said = [str(w.message) for w in said if "fitted with" in str(w.message)]
+    assert len(said) == (package is not None) and all(f"{package} 0.1 (now " in s and "pandas" not in s for s in said)
+
+
+def test_an_older_format_is_refused(fit, tmp_path):
+    home = save_fit(fit, tmp_path/"fit")
+    (home/"fit.json").write_text((home/"fit.json").read_text().replace('"format": 2', '"format": 1'))
+    with pytest.raises(ValueError, match="this version reads format 2: fit again"): load_fit(home)
+
+
+def test_plain_values_are_json():
+    held = {"a": [np.nan, -np.inf, np.float32(0.5)], "b": (np.int64(1), {"c": np.bool_(False)}), 3: "NaN"}
+    assert json.loads(json.dumps(as_plain(held), allow_nan=False)) == {"a": [None, None, 0.5], "b": [1, {"c": False}], "3": "NaN"}
+
+
+def test_noise_chooses_the_law_that_can_be_solved_and_is_told():
+    from regmix.recipes import caveats
+    X, _ = toy()
+    noise = pd.Series(np.random.default_rng(3).normal(3, 0.1, len(X)), X.index, name="web")
+    fit = fit_swarm(swarm(X, {"web": noise}), ["web"], ["quadratic ridge", "log-linear", "own weight"])
+    assert fit.laws["web"] == "log-linear" and "does not rank unseen runs better than chance" in " ".join(caveats(fit))
+    assert measure_law("log-linear", X, noise, make_folds(X))[0]["low"] < 0
