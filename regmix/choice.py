@@ -164,7 +164,7 @@ def best_ranked(table: pd.DataFrame, # as `compare_laws` makes it, of one target
                ) -> str:
     "Name the law with the highest rho on unseen runs; of equal ones, the one with the lower RMSE."
     usable = table[table['left_out'].isna()]
-    if not len(usable): raise ValueError(f'target {table["target"].iloc[0]!r}: no law can be fitted; {table["law"].iloc[0]}: {table["left_out"].iloc[0]}')
+    if not len(usable): raise ValueError(f'target {table["target"].iloc[0]!r}: no law can be fitted on these runs; ' + '; '.join(f'{l} {w.removeprefix(f"{l}: ")}' for l, w in table[['law', 'left_out']].itertuples(index=False)))
     return usable.sort_values(['rho', 'rmse'], ascending=[False, True], kind='stable')['law'].iloc[0]
 
 def not_told_apart(table: pd.DataFrame, # as `compare_laws` makes it, of one target
@@ -216,6 +216,9 @@ class Fit:
 
     @property
     def domains(self) -> list[str]: return list(self.mixtures.columns)
+
+    @property
+    def digest(self) -> str: return _digest(self)   # of the data, to tell whether something belongs to this fit
 
     @property
     def targets(self) -> list[str]: return list(self.values.columns)

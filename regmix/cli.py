@@ -86,10 +86,10 @@ def _pairs(given, what, of=float): # ['web=0.3'] -> {'web': 0.3}
     out = {}
     for item in given or []:
         name, sign, value = item.rpartition('=')
-        if not sign or not name: raise ValueError(f'{what} {item!r}: write name=value')
+        if not sign or not name: raise ValueError(f'{what} {item!r}: write name={"low:high" if of is _limits else "value"}')
         if name in out: raise ValueError(f'{what}: {name!r} is given twice')
         try: out[name] = of(value)
-        except ValueError: raise ValueError(f'{what} {item!r}: {value!r} is no number') from None
+        except ValueError: raise ValueError(f'{what} {item!r}: {value!r} is ' + ('no low:high, :high, low: or weight' if of is _limits else 'no number')) from None
     return out
 
 def _limits(value): # '0.1:0.5', ':0.5', '0.1:' or '0.3', which pins
@@ -230,6 +230,7 @@ def fit(out: Annotated[Path, typer.Option('--out', '-o', help='Folder of the fit
     "Compare laws on runs that they have not seen, choose one, and fit it."
     _free(out, overwrite)
     wanted = list(dict.fromkeys([*(target or []), *(higher or [])]))
+    if both := [t for t in target or [] if t in (higher or [])]: raise ValueError(f'{both[0]!r} is given as --target (better when lower) and as --higher: which is it?')
     if not wanted: raise ValueError('name at least one target: --target COLUMN (better when lower) or --higher COLUMN (better when higher)')
     if (swarm is None) == (mixtures is None) or (mixtures is None) != (losses is None): raise ValueError('give either --swarm FOLDER, or --mixtures FILE and --losses FILE')
     from regmix.choice import fit_swarm, save_fit
@@ -239,6 +240,7 @@ def fit(out: Annotated[Path, typer.Option('--out', '-o', help='Folder of the fit
                'by_order': by_order, 'drop_missing': drop_missing, 'drop_unmatched': drop_unmatched}
     read = read_swarm(swarm if swarm is not None else (mixtures, losses), **options)
     unit = unit if unit is not None else 'nats per token' if 'bytes_per_token' in read.meta else ''
+    if higher and 'bytes_per_token' in read.meta: raise ValueError(f'--higher {higher[0]}: what a swarm holds are losses, which are better when lower: name it with --target')
     bar, each = _bar(len(wanted) * len(law or LAWS))
     with bar: found = fit_swarm(read, [Metric(t, t in (higher or []), unit) for t in wanted], law or LAWS, folds, seed, each)
     for note in found.meta['notes']:
@@ -261,10 +263,14 @@ def _ask(fit, prior, kl, limits, weigh, available, tokens, max_epochs, guard, wo
     if strange := [t for t in weigh if t not in fit.targets]: raise ValueError(f'--importance: no target {strange[0]!r}; there is {", ".join(fit.targets)}')
     if (tokens is None) != (available is None): raise ValueError('give --available and --tokens together: how often a domain is read is tokens read over tokens at hand')
     asked = {'kl': kl, 'lower': {d: l for d, (l, h) in limits.items() if l is not None}, 'upper': {d: h for d, (l, h) in limits.items() if h is not None}, 'seed': seed}
-    if prior is not None: asked['prior'] = as_prior(_weights_of(prior, fit, 'a weight')).reindex(fit.domains, fill_value=0.0)
+    if prior is not None:
+        given = _weights_of(prior, fit, 'a weight')
+        if gone := [d for d in fit.domains if d not in given]: raise ValueError(f'{prior}: no weight for {", ".join(gone)}: write 0 if that is meant')
+        asked['prior'] = as_prior(given)[fit.domains]
     if weigh: asked['importance'] = {t: weigh.get(t, 1.0) for t in fit.targets}
     if tokens is not None:
         asked |= {'available': _weights_of(available, fit, 'tokens'), 'tokens': tokens, 'epochs': max_epochs}
+        if asked['available'].max() <= 1: raise ValueError(f'{available}: these are shares (the largest is {asked["available"].max():g}), and tokens at hand are needed')
         if gone := [d for d in fit.domains if d not in asked['available']]: _say(f'note: {available} has no tokens for {", ".join(gone)}: no limit there')
     if guard is not None: asked['guard'] = guard
     return asked | ({'worst': True} if worst else {})
@@ -287,8 +293,8 @@ def _table_of(told):
     lines.append('')
     for t, p in told['predicted'].items():
         under = p.get('under the prior')
-        lines.append(f"{t}: predicted {p['value']:.4g} ({p['low']:.4g} to {p['high']:.4g})" + (f'; under the prior {under:.4g}' if under is not None else ''))
-    lines.append(f"distance to the nearest trained mixture: {told['distance']:.3f} (19 in 20 trained mixtures have a neighbour within {told['usual']:.3f})")
+        lines.append(f"{t}: predicted {p['value']:.4g} ({p['low']:.4g} to {p['high']:.4g})" + (f"; under the prior {under:.4g}, a change of {p['value'] - under:+.3g}" if under is not None else ''))
+    lines.append(f"distance to the nearest trained mixture: {told['distance']:.3f} of the weight would have to move (19 in 20 trained mixtures have a neighbour within {told['usual']:.3f})")
     return '\n'.join(lines)
 
 # %% ../nbs/95_cli.ipynb #b56cddf8
@@ -309,6 +315,8 @@ def propose(fit: Annotated[Path, typer.Argument(help='Folder of a fit, from `reg
             seed: _Seed = 0, overwrite: _Overwrite = False):
     "Compute the best mixture of a fit, within limits, and say how far to trust it."
     _free(out, overwrite)
+    if stability < 0: raise ValueError(f'--stability {stability}: give a number of resamples, or 0 for none')
+    if guard is not None and guard != guard: raise ValueError('--guard nan: give a number')
     limits = _pairs(bound, '--bound', _limits)
     weigh = _pairs(importance, '--importance')
     from regmix.choice import load_fit
@@ -316,7 +324,7 @@ def propose(fit: Annotated[Path, typer.Argument(help='Folder of a fit, from `reg
     known = load_fit(fit)
     asked = _ask(known, prior, kl, limits, weigh, available, tokens, max_epochs, guard, worst, seed)
     found = propose_fit(known, **asked)
-    more = {'prior': None if prior is None else asked['prior'].to_dict(), 'fit': str(fit), 'laws': known.laws,
+    more = {'data': known.digest, 'prior': None if prior is None else asked['prior'].to_dict(), 'fit': str(fit), 'laws': known.laws,
             'settings': {'kl': kl, 'max_epochs': max_epochs, 'tokens': tokens, 'bound': bound or [], 'importance': weigh, 'guard': guard, 'worst': worst, 'seed': seed}}
     if stability: more['stability'] = _stability(known, stability, asked)
     told = proposal_as_json(found, **more)

@@ -191,11 +191,27 @@ def wobble(fit: Fit,
     return proposed.quantile([0.05, 0.5, 0.95]).T.set_axis(['low', 'median', 'high'], axis=1).rename_axis('domain')
 
 # %% ../nbs/67_recipes.ipynb #8e5c6568
+def _foretold(fit, told):
+    "Say where the proposal is foretold to be worse than the prior or hardly better, and where it leaves what was trained."
+    worse, hardly, mixture = [], [], told.get('mixture') or {}
+    for t, p in (told.get('predicted') or {}).items():
+        if p.get('under the prior') is None: continue
+        gain = (p['under the prior'] - p['value']) * (-1 if fit.metrics[t].higher else 1)
+        if gain < 0: worse.append(f'{t} (by {-gain:.3g})')
+        elif gain < (p['high'] - p['low']) / 2: hardly.append(f'{t} ({gain:.3g})')
+    beyond = [f'{d} ({w:.2f}; at most {fit.mixtures[d].max():.2f} in training)' for d, w in mixture.items() if w > fit.mixtures[d].max() + 0.005]
+    return ([f"Foretold to be WORSE than under the prior: {', '.join(worse)}. A guard forbids that (guard=0, --guard 0)."] if worse else []) + \
+           ([f"A gain over the prior that is smaller than the uncertainty of the prediction: {', '.join(hardly)}."] if hardly else []) + \
+           ([f"More weight than any trained mixture had: {', '.join(beyond)}."] if beyond else [])
+
 def caveats(fit: Fit,
             told: Mapping = None, # a proposal as `proposal_as_json` or `load_proposal` give it
            ) -> list[str]:        # a sentence each, the gravest first
     "Say what stands against trusting a fit and its proposal."
-    out, told = [], told or {}
+    told = dict(told or {})
+    if told.get('data') not in (None, fit.digest): raise ValueError('the proposal was made from another fit (other runs or targets): propose again from this one')
+    if 'mixture' in told: told['mixture'] = dict(told['mixture'])
+    out = _foretold(fit, told)
     if told.get('extrapolates'):
         out.append(f"The proposal lies far from every trained mixture: {told['distance']:.0%} of the weight would have to move to the nearest, while nineteen in twenty "
                    f"of the trained ones have a neighbour within {told['usual']:.0%}. What is predicted there is extrapolated: train a run on it before you rely on it.")
@@ -207,7 +223,7 @@ def caveats(fit: Fit,
         elif law['rho'] < 0.7: out.append(f'{t}: the law chosen ({law.name}) ranks unseen runs poorly {rho}.')
         if law['rmse'] > (spread := fit.values[t].std()): out.append(f"{t}: {law.name} misses the values of unseen runs by {law['rmse']:.2g}, more than they differ among themselves ({spread:.2g}): "
                                                                       'their order may be right, what it foretells in numbers is not.')
-        if near := not_told_apart(table): out.append(f"{t}: these runs do not tell the law that ranks best, {best_ranked(table)}, from {', '.join(near)}; {law.name} was chosen.")
+        if near := not_told_apart(table): out.append(f"{t}: these runs do not tell the law that ranks best, {best_ranked(table)}, from {'; '.join(near)}. {law.name} was chosen.")
     spans, asked = fit.values.std(), told.get('settings') or {}
     if told and len(spans) > 1 and spans.max() > 3 * spans.min() and not asked.get('importance'):
         out.append(f"The targets were added up as they are, and {spans.idxmax()} varies {spans.max() / spans.min():.0f} times as much as {spans.idxmin()}, so it decides: "

@@ -120,6 +120,15 @@ def _compared(fit, target):
     return _table(named.to_numpy(dtype=object).tolist(), list(named))
 
 # %% ../nbs/85_report.ipynb #842123f2
+def _headline(fit, told):
+    "Answer the title in two lines: the mixture, and what it is foretold to change."
+    if not told: return []
+    used = told['mixture'].sort_values(ascending=False)
+    text = ', '.join(f'{d} {w:.0%}' for d, w in used[used >= 0.01].items()) + (f', the rest {used[used < 0.01].sum():.1%}' if (used < 0.01).any() else '')
+    changes = [f"{fit.metrics[t].label}: {p['under the prior']:.4g} under the prior, {p['value']:.4g} ({p['low']:.4g} to {p['high']:.4g}) foretold" for t, p in (told.get('predicted') or {}).items() if t in fit.metrics and p.get('under the prior') is not None]
+    asked = '; '.join(f'{k.replace("_", " ")} {v}' for k, v in (told.get('settings') or {}).items() if v not in (None, [], {}, False))
+    return [f'<p><b>Train on {html.escape(text)}.</b></p>'] + ([_list(changes)] if changes else []) + ([f'<p>Asked for: {html.escape(asked)}.</p>'] if asked else [])
+
 def make_report(fit: Fit,
                 told: Mapping = None,  # a proposal, as `load_proposal` gives it
                 title: str = 'Which mixture?',
@@ -129,7 +138,7 @@ def make_report(fit: Fit,
         raise ValueError(f'the proposal and the fit have other domains: {strange[0]!r} is in one of them only')
     best = [fit.comparison[(fit.comparison['target'] == t) & (fit.comparison['law'] == fit.laws[t])].iloc[0] for t in fit.targets]
     summary = '; '.join(f"{t}: {r['law']}, rho {r['rho']:.3f} ({r['low']:.3f} to {r['high']:.3f}) on unseen runs" for t, r in zip(fit.targets, best))
-    parts = [f'<h1>{html.escape(title)}</h1>', f'<p>{html.escape(summary)}.</p>']
+    parts = [f'<h1>{html.escape(title)}</h1>', *_headline(fit, told or {}), f'<p>{html.escape(summary)}. (rho is Spearman\'s rank correlation; all intervals are 95%.)</p>']
     if against := caveats(fit, told): parts += ['<div class=caveats><h2>What stands against it</h2>', _list(against), '</div>']
     if told: parts.append(_proposal(fit, told))
     parts += ['<h2>What was read</h2>', _table(_read(fit), ['', '']), '<h2>Predicted and measured</h2>', '<p>Each run predicted by a fit that had not seen it.</p>', as_svg(plot_measured(fit)),

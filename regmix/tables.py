@@ -67,7 +67,7 @@ def read_cells(path: str | Path, # a file that ends in .csv, .tsv, .txt or .parq
 
 # %% ../nbs/17_tables.ipynb #0c18eb17
 _NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?')
-_MISSING = ('', 'na', 'n/a', 'nan', 'null', 'none', '-', '?')
+_MISSING = ('', 'na', 'n/a', 'n.a.', 'nan', 'missing', 'null', 'none', '-', '?')
 
 def _few(names, most: int = 5) -> str:
     names = list(names)
@@ -135,8 +135,8 @@ def as_weights(table: pd.DataFrame, # numbers, index run
     per_cent = (total - 100).abs() <= 5
     if per_cent.any() and not per_cent.all():
         a, b = total.index[per_cent][0], total.index[~per_cent][0]
-        raise ValueError(f'{path}: run {a!r} sums to {total[a]:g} and run {b!r} to {total[b]:g}: '
-                         f'some rows are per cent and some are not ({per_cent.sum()} of {len(table)} are): write all of them alike')
+        raise ValueError(f'{path}: run {a!r} sums to {total[a]:g} and run {b!r} to {total[b]:g}: rows must sum to 1, or all of them to 100; '
+                         f'columns taken for domains: {_few(table.columns, 20)} (domains=, --domain name them)')
     if per_cent.all():
         table = table / 100
         notes.append(f'{path}: the weights are per cent (rows sum to {total.min():g} to {total.max():g}); they were divided by 100')

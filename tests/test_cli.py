@@ -154,12 +154,39 @@ def test_errors_are_one_line_and_2(room, line, message):
     assert not any((room/n).exists() for n in ("fit", "x.csv", "s", "r.html"))
 
 
-@pytest.mark.parametrize("line, message", [("--bound web", "write name=value"), ("--bound web=a", "'a' is no number"), ("--bound x=0.1", "no domain 'x'"), ("--bound web=0.9:0.1", "lower limit above its upper"), ("--bound web=0.6: --bound code=0.6:", "sum to 1.2000"),
-                                           ("--tokens 1e9", "give --available and --tokens together"), ("--kl 1", "give one"), ("--available tokens.json --tokens 1e12", "allow more epochs"), ("--prior bad.json", "'moon', which the fit does not have")])
+@pytest.mark.parametrize("line, message", [("--bound web", "write name=low:high"), ("--bound web=a", "'a' is no low:high"), ("--bound x=0.1", "no domain 'x'"), ("--bound web=0.9:0.1", "lower limit above its upper"), ("--bound web=0.6: --bound code=0.6:", "sum to 1.2000"),
+                                           ("--tokens 1e9", "give --available and --tokens together"), ("--kl 1", "give one"), ("--available tokens.json --tokens 1e12", "allow more epochs"), ("--prior bad.json", "'moon', which the fit does not have"), ("--prior part.json", "part.json: no weight for law, wiki"),
+                                           ("--stability -3", "--stability -3"), ("--prior tokens.json --kl -1", "kl = -1"), ("--bound web=0.5:nan", "upper limit of 'web' is nan"), ("--available tokens.json --tokens -5", "numbers above 0"),
+                                           ("--available shares.json --tokens 1e6", "these are shares")])
 def test_impossible_questions(room, line, message):
     Path("bad.json").write_text('{"moon": 1}')
+    Path("part.json").write_text('{"web": 1, "code": 2}')
+    Path("shares.json").write_text('{"web": 0.4, "code": 0.2, "law": 0.2, "wiki": 0.2}')
     fitted()
     assert message in ask(f"propose fit --stability 0 {line}", 2)[1]
+
+
+def test_a_target_has_one_direction(room):
+    assert "which is it?" in ask(f"fit --mixtures m.csv --losses l.csv --target val_loss --higher val_loss {LAWS} --out fit", 2)[1]
+
+
+def test_a_proposal_of_another_fit_is_refused(room):
+    fitted()
+    ask(f"fit --mixtures m.csv --losses l.csv --higher arc_acc {LAWS} --out other")
+    ask("propose fit --prior tokens.json --stability 0 --out p.json")
+    assert "from another fit" in ask("report other p.json --out r.html", 2)[1] and not Path("r.html").exists()
+    ask("report fit p.json --out r.html")
+    page = Path("r.html").read_text()
+    assert "Train on code" in page and "under the prior" in page
+
+
+def test_what_gets_worse_is_said_first(room):
+    fitted()
+    told, _ = ask("propose fit --prior tokens.json --bound code=:0.01 --bound law=0.9: --stability 0 --json")     # what the target wants is forbidden
+    p = told["predicted"]["val_loss"]
+    assert p["value"] > p["under the prior"] and told["caveats"][0].startswith("Foretold to be WORSE than under the prior: val_loss")
+    told, _ = ask("propose fit --prior tokens.json --stability 0 --json")
+    assert not any("WORSE" in c for c in told["caveats"]) and any("More weight than any trained mixture had: code" in c for c in told["caveats"]) == (told["mixture"]["code"] > pd.read_csv("m.csv").filter(like="code").max().item() + 0.005)
 
 
 def test_usage_errors_are_2(room):

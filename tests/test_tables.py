@@ -57,7 +57,7 @@ def test_per_cent_is_rescaled_and_said_and_a_mixed_table_is_refused(tmp_path):
     assert len(notes) == 1 and "per cent" in notes[0] and "m.csv" in notes[0] and "divided by 100" in notes[0]
     mixed = X.copy()
     mixed.iloc[3] *= 100
-    with pytest.raises(ValueError, match="m.csv: run 'run-3' sums to 100 and run 'run-0' to 1: some rows are per cent and some are not .1 of 20"): read(write(tmp_path, mixed, Y))
+    with pytest.raises(ValueError, match="m.csv: run 'run-3' sums to 100 and run 'run-0' to 1: rows must sum to 1, or all of them to 100; columns taken for domains: 'web'"): read(write(tmp_path, mixed, Y))
 
 
 def test_order_of_runs_does_not_matter(tmp_path):
@@ -264,4 +264,4 @@ def test_the_rule_for_the_run_column():
     assert run_column(table(name=["a", "b"], run=["1", "2"])) == "run"
     assert run_column(table(a=["x", "y"], b=["u", "v"])) is None       # two columns of text: ask
     assert run_column(table(a=["x", "x"], b=["1", "2"])) is None
-    with pytest.raises(ValueError, match="some rows are per cent"): as_weights(pd.DataFrame({"a": [50, 0.5], "b": [50, 0.5]}), "t")
+    with pytest.raises(ValueError, match="all of them to 100"): as_weights(pd.DataFrame({"a": [50, 0.5], "b": [50, 0.5]}), "t")
