@@ -51,7 +51,7 @@ reproduce: build/stamps/ledger.stamp build/stamps/smoke_search.stamp ## every ta
 	@echo "figures/README.md is up to date"
 
 test: $(READY) ## rules of the notebooks, the notebooks themselves, pytest
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist loadfile
 	$(BIN)/nbdev_test --skip_folder_re '^[_.]|^stages$$|^exhibits$$|^walkthrough$$' --n_workers 2
 
 # TEXT: a folder of text by domain, by default what the installation carries; TARGETS: the domains whose loss should be low, by default all of TEXT;
@@ -118,7 +118,7 @@ clean: ## remove what can be rebuilt (not .venv, not data/authors)
 
 .venv/.ready: pyproject.toml constraints.txt
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[book,eval,test]'
+	.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[book,eval,test,parallel]'
 	touch $@
 
 # --- the authors' logs: if they can be had. They count as input once they are there. ---
