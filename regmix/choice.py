@@ -175,9 +175,9 @@ def not_told_apart(table: pd.DataFrame, # as `compare_laws` makes it, of one tar
 
 def choose(table: pd.DataFrame, # as `compare_laws` makes it, of one target
           ) -> str:             # the law
-    "Choose the law with the highest rho on unseen runs, unless these runs do not tell the log-linear law (or else the mixing law) from it: then that one, whose best mixture can be computed."
-    near = [best_ranked(table), *not_told_apart(table)]
-    return next((law for law in SOLVED if law in near), near[0])
+    "Choose the law with the highest rho on unseen runs, unless these runs do not tell the log-linear law (or else the mixing law) from it and its errors are at most twice as large: then that one, whose best mixture can be computed."
+    near, rmse = [best_ranked(table), *not_told_apart(table)], table.set_index('law')['rmse']
+    return next((law for law in SOLVED if law in near and rmse[law] <= 2 * rmse[near[0]]), near[0])
 
 # %% ../nbs/57_choice.ipynb #204340a1
 class LawRegressor(MixtureRegressor):

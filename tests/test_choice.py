@@ -95,6 +95,8 @@ def rows(*given): return pd.DataFrame([dict.fromkeys(COLUMNS) | dict(zip(("targe
     ([("ridge", 0.95, 0, 1), ("mixing law", 0.94, -0.01, 1), ("log-linear", 0.90, 0.01, 1)], "mixing law"),
     ([("mixing law", 0.95, 0, 1), ("log-linear", 0.95, 0, 2)], "log-linear"),
     ([("ridge", 0.95, 0, 1), ("quadratic ridge", 0.94, -0.1, 1), ("log-linear", np.nan, np.nan, 1, "fails")], "ridge"),
+    ([("ridge", 0.95, 0, 1), ("log-linear", 0.94, -0.01, 79)], "ridge"),
+    ([("ridge", 0.95, 0, 1), ("log-linear", 0.94, -0.01, 79), ("mixing law", 0.93, -0.01, 1.9)], "mixing law"),
     ([("ridge", 0.95, 0, 2), ("lightgbm", 0.95, 0, 1)], "lightgbm")])
 def test_the_rule(table, law): assert choose(rows(*table)) == law
 
