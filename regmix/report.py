@@ -65,13 +65,13 @@ def plot_mixture(mixture: pd.Series,          # (d,) proposed weights
 # %% ../nbs/85_report.ipynb #bd9bc5f0
 _CSS = ('body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}'
         'table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .7em;border-bottom:1px solid #ddd;text-align:right}'
-        'td:first-child,th:first-child{text-align:left}td.text{text-align:left;color:#555}'
+        'td:first-child,th:first-child{text-align:left}td.text{text-align:left;color:#555}td:first-child{color:#222}'
         '.caveats{background:#fff6e5;border-left:4px solid #e69f00;padding:.5em 1em}svg{max-width:100%;height:auto}footer{color:#777;margin-top:3em;font-size:85%}')
 
 def _cell(v):
     if v is None or (isinstance(v, float) and not np.isfinite(v)): return '<td>–</td>'
     if isinstance(v, float | np.floating): return f'<td>{v:.4g}</td>'
-    return f'<td{" class=text" if len(str(v)) > 25 else ""}>{html.escape(str(v))}</td>'
+    return f'<td{" class=text" if isinstance(v, str) else ""}>{html.escape(str(v))}</td>'
 
 def _table(rows: list, columns: list) -> str:
     head = ''.join(f'<th>{html.escape(str(c))}</th>' for c in columns)
@@ -86,7 +86,7 @@ def _weights(fit, mixture, prior, spread, epochs):
     if spread is not None: table[['from (resampled)', 'to']] = spread.loc[table.index, ['low', 'high']]
     if any(e is not None for e in epochs.values()): table['times read'] = pd.Series(epochs, dtype=float)
     table['trained, lowest'], table['highest'] = fit.mixtures.min(), fit.mixtures.max()
-    table = table.sort_values('weight', ascending=False, kind='stable')
+    table = table.sort_values('weight', ascending=False, kind='stable').round(4)
     return _table(table.to_numpy(dtype=object).tolist(), list(table))
 
 def _proposal(fit, told):
