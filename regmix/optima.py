@@ -288,6 +288,7 @@ def _searched(model, aim, seed, trained=None):
     if value(p[None])[0] >= 1e9: raise ValueError('no mixture that keeps all guards was found within the limits: allow a larger margin, or wider limits')
     return p
 
+# %% ../nbs/65_optima.ipynb #676eb04e
 def propose(
     model: MixtureRegressor,     # fitted, with one target or several
     trained: pd.DataFrame,       # (n, d) the mixtures that it was fitted on
@@ -316,6 +317,7 @@ def propose(
     read = np.nan if tokens is None else (mixture * tokens / pd.Series(available, dtype=float).reindex(aim.domains)).where(mixture > 0, 0.0)
     return Proposal(mixture, at, gap, cdist(p[None], known, 'cityblock').min() / 2, np.quantile(among.min(1), 0.95), pd.Series(read, mixture.index, name='epochs'))
 
+# %% ../nbs/65_optima.ipynb #f5f87408
 def stability(
     model: MixtureRegressor,   # as given to `propose`
     X: pd.DataFrame,           # (n, d) mixtures that it was fitted on
@@ -334,6 +336,7 @@ def stability(
     if why: warnings.warn(f'{n - len(proposed)} of {n} resamples of the runs cannot be solved, and are left out: {why}', stacklevel=2)
     return pd.DataFrame(proposed, columns=pd.Index(aim.domains, name='domain'))
 
+# %% ../nbs/65_optima.ipynb #c9787402
 def front(
     model: MixtureRegressor,   # fitted, with at least two targets
     first: list,               # targets, each counting the same
