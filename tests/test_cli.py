@@ -299,7 +299,8 @@ def test_train_resumes_after_ctrl_c(room):
     text(room)
     ask('sample text --n 6 --out mix.csv --vocab-size 300 --max-bytes 100000')
     words = ["train", "mix.csv", "text", "--out", "swarm", "--vocab-size", "300", "--max-bytes", "100000", "--model", "80K", "--context", "32", "--batch", "4", "--eval-tokens", "64", "--jobs", "1"]
-    child = subprocess.Popen([*REGMIX, *words, "--tokens", "5e6"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen([*REGMIX, *words, "--tokens", "5e6"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))   # a job in the background of a script would ignore it
     for _ in range(300):
         if (room/"swarm"/"groups").is_dir() and any((room/"swarm"/"groups").iterdir()): break
         time.sleep(0.1)
