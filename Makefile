@@ -26,8 +26,10 @@ FITS := smoke_ridge  ridge_512 lightgbm_512 lightgbm_early_stopped ridge_no_web 
 OUR_FITS := ours_ridge ours_lightgbm ours_ridge_no_web ours_lightgbm_no_web ours_ridge_all ours_lightgbm_all ours_ridge_code \
         ours_ridge_hundred ours_lightgbm_hundred \
         ours_lightgbm_stackexchange ours_lightgbm_64_4m ours_ridge_64_4m ours_ridge_64_330k ours_ridge_64_1m
-PANELS := panel proposals
-OUR_PANELS := ours_panel ours_proposals
+PANELS := panel
+OUR_PANELS := ours_panel
+PROPOSALS := proposals
+OUR_PROPOSALS := ours_proposals
 SIMULATIONS := smoke_search paper_text release_notebook top_512_1m top_256_1m top_256_60m
 OUR_SIMULATIONS := ours_text ours_no_web ours_64_4m ours_k_1000 ours_top_256_1m ours_top_64_1m ours_top_64_330k
 OUR_SCHEDULES := ours_horizons ours_transitions ours_transitions_loglinear
@@ -168,17 +170,17 @@ $(call stamps,release_notebook): build/stamps/lightgbm_early_stopped.stamp
 $(call stamps,top_256_1m): build/stamps/lightgbm_256_1m.stamp
 $(call stamps,top_256_60m): build/stamps/lightgbm_256_60m.stamp
 
-$(call stamps,panel): nbs/stages/25_compare_laws.ipynb $(PARAMS) $(CODE) $(PAPER) build/stamps/authors.stamp | $(READY)
-	@$(RUNNER) $(@F:.stamp=) --stamp $@ --inputs $^
+$(call stamps,$(PANELS)): build/stamps/%.stamp: nbs/stages/25_compare_laws.ipynb $(PARAMS) $(CODE) $(PAPER) build/stamps/authors.stamp | $(READY)
+	@$(RUNNER) $* --stamp $@ --inputs $^
 
-$(call stamps,proposals): nbs/stages/32_propose_mixtures.ipynb $(PARAMS) $(CODE) $(PAPER) build/stamps/authors.stamp | $(READY)
-	@$(RUNNER) $(@F:.stamp=) --stamp $@ --inputs $^
+$(call stamps,$(PROPOSALS)): build/stamps/%.stamp: nbs/stages/32_propose_mixtures.ipynb $(PARAMS) $(CODE) $(PAPER) build/stamps/authors.stamp | $(READY)
+	@$(RUNNER) $* --stamp $@ --inputs $^
 
-$(call stamps,ours_panel): nbs/stages/25_compare_laws.ipynb $(PARAMS) $(CODE) $(OURS) | $(READY)
-	@$(RUNNER) $(@F:.stamp=) --stamp $@ --inputs $^
+$(call stamps,$(OUR_PANELS)): build/stamps/%.stamp: nbs/stages/25_compare_laws.ipynb $(PARAMS) $(CODE) $(OURS) | $(READY)
+	@$(RUNNER) $* --stamp $@ --inputs $^
 
-$(call stamps,ours_proposals): nbs/stages/32_propose_mixtures.ipynb $(PARAMS) $(CODE) $(OURS) | $(READY)
-	@$(RUNNER) $(@F:.stamp=) --stamp $@ --inputs $^
+$(call stamps,$(OUR_PROPOSALS)): build/stamps/%.stamp: nbs/stages/32_propose_mixtures.ipynb $(PARAMS) $(CODE) $(OURS) | $(READY)
+	@$(RUNNER) $* --stamp $@ --inputs $^
 
 # --- exhibits ---
 $(call stamps,$(EXHIBITS)): build/stamps/%.stamp: nbs/exhibits/%.ipynb $(PARAMS) $(CODE) $(PAPER) build/stamps/authors.stamp | $(READY)

@@ -218,7 +218,9 @@ class Fit:
     def domains(self) -> list[str]: return list(self.mixtures.columns)
 
     @property
-    def digest(self) -> str: return _digest(self)   # of the data, to tell whether something belongs to this fit
+    def digest(self) -> str: # of the data, to tell whether something belongs to this fit
+        parts = [self.domains, self.targets, list(self.mixtures.index), self.mixtures.to_numpy().tolist(), self.values.to_numpy().tolist()]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @property
     def targets(self) -> list[str]: return list(self.values.columns)
@@ -281,10 +283,6 @@ def replace_folder(new: Path,    # a finished folder, beside the other
 # %% ../nbs/57_choice.ipynb #c41c8466
 FORMAT = 2 # of a fit's folder
 
-def _digest(fit) -> str:
-    parts = [fit.domains, fit.targets, list(fit.mixtures.index), fit.mixtures.to_numpy().tolist(), fit.values.to_numpy().tolist()]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
 def _write_table(table, path):
     key = 'run'
     while key in table.columns: key += '_'
@@ -308,7 +306,7 @@ def save_fit(fit: Fit,
     try:
         for name, table in (('mixtures', fit.mixtures), ('losses', fit.values), ('predictions', fit.predictions)): _write_table(table, new/f'{name}.parquet')
         told = {'format': FORMAT, 'targets': {t: {'law': fit.laws[t], **asdict(fit.metrics[t])} for t in fit.targets}, 'rule': choose.__doc__,
-                'comparison': fit.comparison.to_dict('records'), 'data': _digest(fit), **fit.meta}
+                'comparison': fit.comparison.to_dict('records'), 'data': fit.digest, **fit.meta}
         (new/'fit.json').write_text(json.dumps(as_plain(told), indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
         new.chmod(0o755)
         return replace_folder(new, folder)
@@ -335,5 +333,5 @@ def load_fit(folder: str | Path, # that `save_fit` wrote
     comparison['left_out'] = _reasons(comparison['left_out'])
     if other := _other_versions(meta.get('versions', {})): warnings.warn(f'{folder}: fitted with {", ".join(other)}: the same laws fitted here may give other numbers', stacklevel=2)
     fit = Fit(X, values, metrics, laws, comparison, predictions, LawRegressor(laws).fit(X, _as_losses(values, metrics)), meta)
-    if _digest(fit) != told['data']: raise ValueError(f'{folder}: the tables are not those that were fitted: they were changed since; fit again')
+    if fit.digest != told['data']: raise ValueError(f'{folder}: the tables are not those that were fitted: they were changed since; fit again')
     return fit

@@ -71,8 +71,8 @@ class Law(RegressorMixin, BaseEstimator):
         theta, loss = fit_starts(self._law, self._begin(X, y, np.random.default_rng(self.seed)), X, y, self.huber)
         if not np.isfinite(loss).any(): raise ValueError(f'{type(self).__name__}: no start led anywhere; losses from {y.min():.3g} to {y.max():.3g}')
         self.theta_, self.loss_, self.spread_ = theta[loss.argmin()], loss.min(), np.sort(loss)
-        J = self._law(self.theta_[None], X)[1][0]
-        r, free = np.abs(self._law(self.theta_[None], X)[0][0] - y), len(y) - np.linalg.matrix_rank(J)
+        value, J = (v[0] for v in self._law(self.theta_[None], X))
+        r, free = np.abs(value - y), len(y) - np.linalg.matrix_rank(J)
         r = np.minimum(r, 5 * 1.4826 * np.median(r) + 1e-300)   # a diverged run says nothing of the noise
         self.noise_ = np.sqrt((r ** 2).sum() / free) if free > 0 else np.nan
         self.covariance_ = self.noise_ ** 2 * np.linalg.pinv(J.T @ J)
@@ -210,7 +210,7 @@ def predictive_sd(
 # %% ../nbs/55_laws.ipynb #21d1a8f9
 def _one_law(law, target, swarm, tests, sizes, repeats, seed):
     X, y = swarm.xy(target)
-    estimator, held = make_law(law, swarm.domains, target), {t.name: t.xy(target) for t in tests}
+    estimator, held, smaller = make_law(law, swarm.domains, target), {t.name: t.xy(target) for t in tests}, [s for s in sizes if s < len(X)]
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')   # a process says when its kernel meets a bound, trees when they have too few runs
         start = time.perf_counter()
@@ -218,7 +218,7 @@ def _one_law(law, target, swarm, tests, sizes, repeats, seed):
         seconds = time.perf_counter() - start
         whole = [pd.DataFrame({'size': len(X), 'repeat': 0, 'test': name, 'run': b.index, 'true': b.to_numpy(), 'predicted': model.predict(a), 'sd': predictive_sd(model.models_[0], a[swarm.domains].to_numpy())})
                  for name, (a, b) in held.items()]
-        parts = [curve_predictions(swarm, tests, target, estimator, [s for s in sizes if s < len(X)], repeats, seed)] if any(s < len(X) for s in sizes) else []
+        parts = [curve_predictions(swarm, tests, target, estimator, smaller, repeats, seed)] if smaller else []
     return pd.concat([*parts, *whole], ignore_index=True).assign(law=law, target=target), (law, target, seconds)
 
 def panel(

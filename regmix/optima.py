@@ -307,11 +307,11 @@ def propose(
     "Propose the best mixture within limits, exactly where the law is convex (Olmix, arXiv 2602.12237), and say how far to trust it."
     from scipy.spatial.distance import cdist
     aim = _aim(model, importance, prior, kl, lower, upper, available, tokens, epochs, guard, worst)
-    p, gap = _solve(model, aim, seed, trained[aim.domains].to_numpy())
+    known = trained[aim.domains].to_numpy()
+    p, gap = _solve(model, aim, seed, known)
     value, sd = (np.array([f(m, p[None])[0] for m in model.models_]) for f in (score, predictive_sd))
     at = pd.DataFrame({'value': value, 'low': value - 1.96 * sd, 'high': value + 1.96 * sd}, model.target_names_).rename_axis('target')
     if prior is not None: at['under the prior'] = [score(m, aim.prior[None])[0] for m in model.models_]
-    known = trained[aim.domains].to_numpy()
     among = cdist(known, known, 'cityblock') / 2 + np.diag(np.full(len(known), np.inf))
     mixture = pd.Series(p, aim.domains, name='weight').rename_axis('domain')
     read = np.nan if tokens is None else (mixture * tokens / pd.Series(available, dtype=float).reindex(aim.domains)).where(mixture > 0, 0.0)

@@ -196,7 +196,7 @@ def _foretold(fit, told):
     worse, hardly, mixture = [], [], told.get('mixture') or {}
     for t, p in (told.get('predicted') or {}).items():
         if p.get('under the prior') is None: continue
-        gain = (p['under the prior'] - p['value']) * (-1 if fit.metrics[t].higher else 1)
+        gain = fit.metrics[t].as_loss(p['under the prior'] - p['value'])
         if gain < 0: worse.append(f'{t} (by {-gain:.3g})')
         elif gain < (p['high'] - p['low']) / 2: hardly.append(f'{t} ({gain:.3g})')
     beyond = [f'{d} ({w:.2f}; at most {fit.mixtures[d].max():.2f} in training)' for d, w in mixture.items() if w > fit.mixtures[d].max() + 0.005]

@@ -24,7 +24,7 @@ def make_list(name):
 
 def test_makefile_and_parameters_agree():
     spec = yaml.safe_load(PARAMS.read_text())
-    assert sorted(sum(map(make_list, ("SWARMS", "FITS", "OUR_FITS", "PANELS", "OUR_PANELS", "SIMULATIONS", "OUR_SIMULATIONS", "OUR_SCHEDULES")), [])) == sorted(spec["stages"])
+    assert sorted(sum(map(make_list, ("SWARMS", "FITS", "OUR_FITS", "PANELS", "OUR_PANELS", "PROPOSALS", "OUR_PROPOSALS", "SIMULATIONS", "OUR_SIMULATIONS", "OUR_SCHEDULES")), [])) == sorted(spec["stages"])
     exhibits = make_list("EXHIBITS") + make_list("OUR_EXHIBITS")
     assert sorted(exhibits) == sorted(spec["exhibits"])
     assert sorted(exhibits) == sorted(p.stem for p in (ROOT/"nbs/exhibits").glob("*.ipynb"))
