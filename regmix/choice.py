@@ -21,7 +21,8 @@ from sklearn.base import clone
 
 import regmix
 from .laws import LAWS, make_law
-from .regression import MixtureRegressor, curve_draws, draws_interval, rho_interval
+from .measures import draws_interval, rho_interval
+from .regression import MixtureRegressor, curve_draws
 from .swarms import Swarm
 from .tables import Metric, as_plain, suspicious
 

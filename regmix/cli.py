@@ -111,7 +111,7 @@ def _write_mixtures(table, out, overwrite):
     "Write mixtures as a table, or as a folder of YAML files, all or nothing."
     import shutil, tempfile
     from regmix.mixtures import save_mixtures
-    from regmix.paper import write_file
+    from regmix.files import write_file
     if out.suffix == '.csv': return write_file(out, table.to_csv())
     if out.suffix == '.parquet': return write_file(out, table.reset_index().to_parquet(index=False))
     if out.suffix: raise ValueError(f'{out}: write .csv, .parquet, or a folder of YAML files (a name without an ending)')
@@ -346,7 +346,7 @@ def export(proposal: Annotated[Path, typer.Argument(help='A proposal, or any fil
            overwrite: _Overwrite = False):
     "Write a mixture as another trainer reads it."
     _free(out, overwrite)
-    from regmix.paper import write_file
+    from regmix.files import write_file
     from regmix.recipes import export_mixture, load_proposal
     told = load_proposal(proposal)
     text = export_mixture(told['mixture'], to, _pairs(path, '--path', str), {d: e for d, e in (told.get('epochs') or {}).items() if e is not None})
@@ -362,7 +362,7 @@ def report(fit: Annotated[Path, typer.Argument(help='Folder of a fit.')],
     "Write one HTML page: what was read, the laws compared, the proposal and what stands against it."
     _free(out, overwrite)
     from regmix.choice import load_fit
-    from regmix.paper import write_file
+    from regmix.files import write_file
     from regmix.recipes import load_proposal
     from regmix.report import make_report
     write_file(out, make_report(load_fit(fit), None if proposal is None else load_proposal(proposal), title))

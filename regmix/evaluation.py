@@ -23,7 +23,7 @@ import yaml
 
 from .corpora import Corpus, document_bounds, load_corpus
 from .models import CHUNK_BYTES, ModelConfig, hidden, linear
-from .paper import write_file
+from .files import write_file
 from .proxies import load_weights, pick_device
 
 try: from lm_eval.api.model import LM, TemplateLM

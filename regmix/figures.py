@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .paper import FIGURES, display, write_file
+from .files import FIGURES, write_file
+from .paper import domain_title
 
 # %% ../nbs/80_figures.ipynb #09b58b47
 FULL, HALF = 6.8, 3.3  # widths in inches: the whole text, half of it
@@ -98,8 +99,8 @@ def heatmap(ax,
     values = table.to_numpy(float)
     limit = limit or np.nanmax(np.abs(values))
     image = ax.imshow(values, cmap=cmap, vmin=-limit, vmax=limit, aspect='auto')
-    ax.set_xticks(range(table.shape[1]), [display(str(c)) for c in table.columns], rotation=90)
-    ax.set_yticks(range(table.shape[0]), [display(str(r)) for r in table.index])
+    ax.set_xticks(range(table.shape[1]), [domain_title(str(c)) for c in table.columns], rotation=90)
+    ax.set_yticks(range(table.shape[0]), [domain_title(str(r)) for r in table.index])
     ax.tick_params(length=0)
     for spine in ax.spines.values(): spine.set_visible(False)
     for (i, j), v in np.ndenumerate(values):

@@ -13,7 +13,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from .paper import DATA
+from .files import DATA
 from .text import Document, Reader, hash_text
 
 # %% ../nbs/22_installed.ipynb #4bd3c275

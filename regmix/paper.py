@@ -9,36 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
 import pandas as pd
-import regmix
 
-ROOT = Path(regmix.__file__).resolve().parent.parent  # the repository
-DATA = ROOT/'data'        # numbers that came from outside, and our own swarms
-FIGURES = ROOT/'figures'  # every regenerated figure and table
-BUILD = ROOT/'build'      # what stages write; can be removed at any time
+from .files import DATA, ROOT, moved, sha256_of, write_file
 
 # %% auto #0
-__all__ = ['ROOT', 'DATA', 'FIGURES', 'BUILD', 'DOMAINS', 'PRIOR', 'EXHIBITS', 'AUTHORS_FILES', 'AUTHORS_COMMIT', 'AUTHORS_URL',
-           'CHECKS', 'write_file', 'Domain', 'load_domains', 'display', 'canonical', 'quantities', 'load_table', 'grid',
-           'load_appendix_g', 'load_regmix_mixture', 'load_claims', 'exhibit_file', 'published_numbers', 'load_reach',
-           'AuthorsLogsMissing', 'WrongFile', 'load_authors_files', 'sha256_of', 'check_file', 'download', 'copy_file',
-           'fetch_authors', 'authors_dir', 'have_authors', 'interval', 'check', 'check_averages', 'check_all_averages',
-           'check_table_03', 'best_on', 'check_best_on', 'cohens_d', 'effects', 'critical_d', 'check_table_08',
-           'check_table_07', 'non_embedding_parameters', 'sizes', 'check_table_09', 'flops', 'check_flops',
-           'check_text', 'check_twice', 'check_all', 'load_discrepancies', 'main']
-
-# %% ../nbs/00_paper.ipynb #90b2926b
-def write_file(
-    path: str | Path,   # where to; its folder is made if need be
-    data: str | bytes,  # text is written as UTF-8
-) -> Path:              # the path
-    "Write a file, all or nothing."
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(prefix=f'.{path.name}-', dir=path.parent)
-    with os.fdopen(handle, 'wb') as f: f.write(data if isinstance(data, bytes) else data.encode())
-    os.chmod(part, 0o644)
-    os.replace(part, path)
-    return path
+__all__ = ['DOMAINS', 'PRIOR', 'EXHIBITS', 'AUTHORS_FILES', 'AUTHORS_COMMIT', 'AUTHORS_URL', 'CHECKS', 'Domain', 'load_domains',
+           'domain_title', 'canonical', 'quantities', 'load_table', 'grid', 'load_appendix_g', 'load_regmix_mixture',
+           'load_claims', 'exhibit_file', 'published_numbers', 'load_reach', 'AuthorsLogsMissing', 'WrongFile',
+           'load_authors_files', 'check_file', 'download', 'copy_file', 'fetch_authors', 'authors_dir', 'have_authors',
+           'interval', 'check', 'check_averages', 'check_all_averages', 'check_table_03', 'best_on', 'check_best_on',
+           'cohens_d', 'effects', 'critical_d', 'check_table_08', 'check_table_07', 'non_embedding_parameters', 'sizes',
+           'check_table_09', 'flops', 'check_flops', 'check_text', 'check_twice', 'check_all', 'load_discrepancies',
+           'main']
 
 # %% ../nbs/00_paper.ipynb #414e87a3
 @dataclass(frozen=True)
@@ -69,7 +51,7 @@ DOMAINS = load_domains()
 PRIOR = pd.Series({name: d.prior for name, d in DOMAINS.items()}, name='prior')  # token share, untempered
 
 # %% ../nbs/00_paper.ipynb #5c189459
-def display(
+def domain_title(
     name: str,  # canonical name, or any other name
 ) -> str:       # the name to show
     "Return the name that the paper prints for a domain; other names come back unchanged."
@@ -78,10 +60,12 @@ def display(
 def canonical(
     name: str,  # a name as displayed, as in the Pile's metadata, or already canonical
 ) -> str:       # the canonical name
-    "Return the canonical name of a domain; the inverse of `display`."
+    "Return the canonical name of a domain; the inverse of `domain_title`."
     for d in DOMAINS.values():
         if name in (d.name, d.display, d.pile_set_name): return d.name
     raise ValueError(f'{name!r} is no domain of the paper; it has {", ".join(d.display for d in DOMAINS.values())}')
+
+__getattr__ = moved(__name__, {n: f'files.{n}' for n in ('FIGURES', 'BUILD')} | {'display': 'paper.domain_title'})   # old names, for one version
 
 # %% ../nbs/00_paper.ipynb #2f27124f
 def quantities(
@@ -175,12 +159,6 @@ def load_authors_files() -> pd.DataFrame:  # index: file; columns bytes (int), s
 AUTHORS_FILES = load_authors_files()['sha256'].to_dict()                                    # name -> SHA-256
 AUTHORS_COMMIT = load_authors_files()['commit'].iloc[0]                                     # pinned
 AUTHORS_URL = f'https://raw.githubusercontent.com/sail-sg/regmix/{AUTHORS_COMMIT}/data'  # folder of the files
-
-def sha256_of(
-    path: Path,  # a file
-) -> str:        # 64 hexadecimal digits
-    "Hash a file."
-    with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
 
 def check_file(
     path: Path,    # a file
@@ -497,7 +475,7 @@ def check_twice() -> pd.DataFrame:  # one row a number that stands in two places
     "Compare what the paper prints in more than one place."
     t4, t8, t9, t10, t11, e = (load_table(n) for n in ('table_04', 'table_08', 'table_09', 'table_10', 'table_11', 'appendix_e'))
     c = load_claims().query('exhibit == "Figure 1" and printed != "" and quantity.str.endswith("100B tokens")')
-    seven = load_regmix_mixture().rename(display)
+    seven = load_regmix_mixture().rename(domain_title)
     pairs = [('Table 8', q, t8.printed[q], t4.value[q]) for q in ('DoReMi, Estimated FLOPs', 'RegMix, Estimated FLOPs')]
     pairs += [('Table 11', q, t11.printed[q], t10.value[q.replace(' (1M as proxy)', '')]) for q in t11.index if '1M as proxy' in q]
     pairs += [('Figure 1', r.quantity, r.printed, t10.value[r.quantity.removesuffix(', 100B tokens')]) for r in c.itertuples()]

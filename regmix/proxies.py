@@ -25,7 +25,7 @@ from . import __version__
 from .corpora import Corpus, load_corpus
 from .mixtures import check_mixtures
 from .models import ModelConfig, count_parameters, cross_entropy, export, hidden, init_weights, model_config, softmax_rows, token_losses
-from .paper import BUILD, write_file
+from .files import BUILD, write_file
 from .swarms import LOSS_COLUMNS, Swarm, load_swarm
 
 # %% ../nbs/40_proxies.ipynb #c1f33fda

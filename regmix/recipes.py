@@ -19,7 +19,7 @@ import pandas as pd
 from .choice import Fit, best_ranked, not_told_apart
 from .mixtures import PREFIX, check_mixtures, round_to_grid
 from .optima import Proposal, propose, stability
-from .paper import write_file
+from .files import write_file
 from .tables import as_plain, read_weights
 
 # %% ../nbs/67_recipes.ipynb #6920cb05

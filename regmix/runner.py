@@ -11,7 +11,8 @@ from pathlib import Path
 
 import yaml
 
-from .paper import BUILD, ROOT, AuthorsLogsMissing, authors_dir, write_file
+from .files import BUILD, ROOT, write_file
+from .paper import AuthorsLogsMissing, authors_dir
 
 # %% ../nbs/92_runner.ipynb #a54923e1
 def parameters(notebook: str | Path,  # path of a notebook with one cell tagged `parameters`

@@ -20,7 +20,8 @@ from .corpora import Corpus
 from .laws import make_law
 from .mixtures import check_mixtures, distance
 from .proxies import Group, TrainConfig, domains_at, draw_positions, pick_chunks, random_stream, train_swarm
-from .regression import MixtureRegressor, evaluate
+from .measures import evaluate
+from .regression import MixtureRegressor
 from .simulation import score, simulate
 from .swarms import Swarm
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LOSS_COLUMNS', 'AUTHORS', 'long_losses', 'check_losses', 'Swarm', 'final_losses', 'xy', 'subset', 'join_swarms',
-           'save_swarm', 'load_swarm', 'list_swarms', 'setting', 'load_scores', 'task_title', 'method_of']
+           'save_swarm', 'load_swarm', 'list_swarms']
 
 # %% ../nbs/15_swarms.ipynb #781f0384
 import json, os, shutil, tempfile
@@ -15,7 +15,11 @@ import numpy as np
 import pandas as pd
 
 from .mixtures import check_mixtures
-from .paper import DOMAINS, ROOT, authors_dir, display
+from .files import ROOT, moved
+from .paper import DOMAINS, authors_dir
+
+_MOVED = {'load_scores': 'tasks', 'task_title': 'tasks', 'method_of': 'measures', 'setting': 'ledger'}
+__getattr__ = moved(__name__, {n: f'{home}.{n}' for n, home in _MOVED.items()})   # old names, for one version
 
 # %% ../nbs/15_swarms.ipynb #30fe2e71
 LOSS_COLUMNS = ['run', 'tokens', 'domain', 'loss']
@@ -225,31 +229,3 @@ def list_swarms(folder: str | Path = ROOT/'data'/'replication', # whose subfolde
                          tokens=m['tokens'], points=s.losses['tokens'].nunique(), epochs=max(m['largest_epochs'].values()), hours=round(m['seconds'] / 3600, 2)))
     if not rows: raise FileNotFoundError(f'{folder}: no swarm in it')
     return pd.DataFrame(rows).set_index('swarm')
-
-def setting(swarm: Swarm, # one of ours
-           ) -> str:      # a clause for a note, such as '64 models with 1M parameters on 0.10M tokens each'
-    "Say in a few words how a swarm was trained."
-    return f"{swarm.losses['run'].nunique()} models with {swarm.meta['config']['model']} parameters on {swarm.meta['tokens'] / 1e6:.2f}M tokens each, text of our own"
-
-# %% ../nbs/15_swarms.ipynb #2b6d9988
-def load_scores(name: str,                       # of one of our swarms, such as 'replication/targets'
-                metric: str = 'acc_mutual_info', # of lm-eval
-               ) -> pd.DataFrame:                # (runs, tasks) per cent, sorted by run; take those you want with `.loc`
-    "Load what the models of a swarm scored on the tasks of single domains."
-    path = ROOT/'data'/name/'scores.parquet'
-    if not path.is_file(): raise FileNotFoundError(f'{path}: no scores: the models of this swarm were not put to tasks, or theirs lie with another swarm (those of targets_others with targets)')
-    scores = pd.read_parquet(path)
-    kept = scores[(scores['metric'] == metric) & scores['task'].str.contains('_')]   # without lm-eval's means over a kind of task
-    if kept.empty: raise ValueError(f"{path}: no metric {metric!r}; there is {', '.join(scores['metric'].unique())}")
-    return 100 * kept.pivot(index='run', columns='task', values='value').rename_axis(index=None, columns=None)
-
-def task_title(task: str, # such as 'continuation_pile_cc'
-              ) -> str:   # such as 'continuation Pile-CC'
-    "Spell a task for a reader: its kind and the domain that it was made of."
-    kind, _, domain = task.partition('_')
-    return f'{kind} {display(domain)}' if domain else kind
-
-def method_of(runs, # names of target models, such as 'RegMix-0'
-             ) -> pd.Series: # index run
-    "Read the method off the names of target models."
-    return pd.Series([r.rpartition('-')[0] for r in runs], list(runs))

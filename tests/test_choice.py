@@ -13,7 +13,7 @@ from sklearn.dummy import DummyRegressor
 import regmix.choice as choice
 from regmix.choice import (COLUMNS, PARAMETERS, LawRegressor, best_ranked, choose, compare_laws, fit_swarm, load_fit, make_folds, measure_law, not_told_apart, out_of_fold, replace_folder,
                            rho_behind, save_fit, scaled_law, spread)
-from regmix.regression import rho_interval
+from regmix.measures import rho_interval
 from regmix.swarms import Swarm, long_losses
 from regmix.tables import Metric, as_plain
 

@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from regmix import paper
-from regmix.paper import (AuthorsLogsMissing, DATA, DOMAINS, EXHIBITS, PRIOR, ROOT, WrongFile, authors_dir, best_on, canonical, check,
-                          check_all, cohens_d, display, fetch_authors, have_authors, interval, load_appendix_g, load_claims,
+from regmix.files import DATA, ROOT
+from regmix.paper import (AuthorsLogsMissing, DOMAINS, EXHIBITS, PRIOR, WrongFile, authors_dir, best_on, canonical, check, 
+                          check_all, cohens_d, domain_title, fetch_authors, have_authors, interval, load_appendix_g, load_claims,
                           load_discrepancies, load_reach, load_regmix_mixture, load_table, published_numbers, sizes)
 
 TABLES = [f'table_{i:02d}' for i in range(1, 12)] + ['appendix_e', 'appendix_g']
@@ -123,7 +124,7 @@ def test_domains():
 @given(st.text())
 def test_names_that_the_paper_does_not_know(name):
     if name in DOMAINS: return
-    assert display(name) == name
+    assert domain_title(name) == name
     if name not in {x for d in DOMAINS.values() for x in (d.display, d.pile_set_name)}:
         with pytest.raises(ValueError): canonical(name)
 
@@ -200,7 +201,7 @@ def test_regmix_mixture_is_table_07_with_more_digits():
     m = load_regmix_mixture()
     assert list(m.index) == list(DOMAINS) and m.sum() == pytest.approx(1, abs=1e-6)
     printed = load_table('table_07').value
-    assert all(abs(printed[f'RegMix, {display(d)}'] - w) <= 0.0005 for d, w in m.items())
+    assert all(abs(printed[f'RegMix, {domain_title(d)}'] - w) <= 0.0005 for d, w in m.items())
 
 # ---------------------------------------------------------------- the download
 

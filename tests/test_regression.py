@@ -17,7 +17,8 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import KNeighborsRegressor
 
-from regmix.regression import (ALPHAS, ESTIMATORS, METRICS, MixtureRegressor, booster, coefficients, curve_band, evaluate,
+from regmix.measures import METRICS, evaluate
+from regmix.regression import (ALPHAS, ESTIMATORS, MixtureRegressor, booster, coefficients, curve_band, 
                                fit_early_stopped, learning_curve, load_model, make_estimator, rho_interval, save_model,
                                stopping_round)
 

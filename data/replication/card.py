@@ -5,8 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from regmix.figures import markdown_table
-from regmix.paper import display, write_file
-from regmix.regression import noise_floor
+from regmix.files import write_file
+from regmix.paper import domain_title
+from regmix.measures import noise_floor
 from regmix.swarms import list_swarms, load_swarm
 
 HERE = Path(__file__).parent
@@ -15,10 +16,10 @@ def tables():
     "Make the card's tables: name -> Markdown."
     made = {"swarms": list_swarms(HERE).round({"epochs": 2}).reset_index()}
     floor, spread = noise_floor(load_swarm(HERE/"noise")), load_swarm(HERE/"main_unseen").final_losses().std()
-    made["noise"] = pd.DataFrame({"domain": [display(d) for d in floor.index], "noise of one run": floor["sd"].to_numpy(), "low": floor["low"].to_numpy(), "high": floor["high"].to_numpy(), "quietest": floor["least"].to_numpy(), "noisiest": floor["most"].to_numpy(),
+    made["noise"] = pd.DataFrame({"domain": [domain_title(d) for d in floor.index], "noise of one run": floor["sd"].to_numpy(), "low": floor["low"].to_numpy(), "high": floor["high"].to_numpy(), "quietest": floor["least"].to_numpy(), "noisiest": floor["most"].to_numpy(),
                                   "spread over the 64 unseen mixtures": spread[floor.index].to_numpy()}).round(3)
     most = {n: pd.Series(load_swarm(HERE/n).meta["largest_epochs"]) for n in list_swarms(HERE).index if not n.startswith(("code", "hundred"))}
-    made["epochs"] = pd.DataFrame(most).round(2).rename(index=display).rename_axis("domain").reset_index()
+    made["epochs"] = pd.DataFrame(most).round(2).rename(index=domain_title).rename_axis("domain").reset_index()
     return {k: markdown_table(t) for k, t in made.items()}
 
 def filled(card):
