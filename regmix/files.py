@@ -14,9 +14,9 @@ from pathlib import Path
 import regmix
 
 # %% auto #0
-__all__ = ['ROOT', 'DATA', 'FIGURES', 'BUILD', 'FITTED_WITH', 'write_file', 'sha256_of', 'clear_leftovers', 'whole_folder',
-           'refuse_taken', 'versions', 'NoResult', 'Result', 'new_result', 'save_result', 'write_tables', 'load_result',
-           'cores', 'unknown', 'moved']
+__all__ = ['ROOT', 'DATA', 'FIGURES', 'BUILD', 'WRITTEN', 'FITTED_WITH', 'write_file', 'sha256_of', 'clear_leftovers',
+           'whole_folder', 'refuse_taken', 'versions', 'NoResult', 'Result', 'new_result', 'save_result',
+           'write_tables', 'load_result', 'cores', 'unknown', 'moved']
 
 # %% ../nbs/05_files.ipynb #34060de1
 ROOT = Path(regmix.__file__).resolve().parent.parent  # the repository
@@ -25,6 +25,8 @@ FIGURES = ROOT/'figures'  # every regenerated figure and table
 BUILD = ROOT/'build'      # what stages write; can be removed at any time
 
 # %% ../nbs/05_files.ipynb #9c6ddd5d
+WRITTEN = []   # what `write_file` wrote in this process, in order: a runner looks what a notebook drew
+
 def write_file(
     path: str | Path,   # where to; its folder is made if need be
     data: str | bytes,  # text is written as UTF-8
@@ -40,6 +42,7 @@ def write_file(
     except BaseException:
         os.unlink(part)
         raise
+    WRITTEN.append(path)
     return path
 
 # %% ../nbs/05_files.ipynb #74ea845c
