@@ -15,7 +15,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 NBS = ROOT/"nbs"
 CHAPTERS = sorted(NBS.glob("[0-9]*.ipynb"))
-RUNNABLE = sorted((NBS/"stages").glob("*.ipynb")) + sorted((NBS/"exhibits").glob("*.ipynb"))
+EXHIBITS = sorted((NBS/"exhibits").glob("*.ipynb")) + sorted((NBS/"beyond").glob("*.ipynb"))
+RUNNABLE = sorted((NBS/"stages").glob("*.ipynb")) + EXHIBITS
 WALKS = sorted((NBS/"walkthrough").glob("*.ipynb"))
 ALL = sorted(NBS.rglob("*.ipynb"))
 DIRECTIVES = {"default_exp", "export", "exporti", "exports", "hide", "eval:", "slow", "echo:", "hide_line"}
@@ -66,6 +67,37 @@ def test_chapter(path):
         assert not re.search(r"^from \S+ import \*", c.source, re.M), "import names, not *"
 
 
+def signature_lines(source):
+    "The numbers of the lines that belong to a function's signature, where each argument has its comment."
+    tree = ast.parse(source)
+    functions = [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return {i for f in functions for i in range(f.lineno, f.body[0].lineno)}
+
+
+def test_lines_and_names():
+    "120 columns a line, signatures with their comments excepted; no import and no name that nobody uses."
+    found = subprocess.run([Path(sys.executable).parent/"ruff", "check", "--isolated", "--select", "E501,F401,F811,F841", "--line-length", "120",
+                            "--output-format", "json", "regmix", "nbs", "tests"], cwd=ROOT, capture_output=True, text=True)
+    wrong = []
+    for f in json.loads(found.stdout):
+        path, row, cell = Path(f["filename"]), f["location"]["row"], f.get("cell")
+        if path.name == "_modidx.py": continue
+        source = nbformat.read(path, 4).cells[cell - 1].source if cell else path.read_text()
+        if f["code"] == "E501" and (row in signature_lines(source) or "/tests/" in str(path) or source.splitlines()[row - 1].startswith("__all__")): continue
+        wrong.append(f"{path.relative_to(ROOT)}{f':cell {cell}' if cell else ''}:{row}: {f['message']}")
+    assert not wrong, "\n".join(wrong[:40])
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+def test_no_module_takes_private_names_of_another(path):
+    for c in cells(path, "code"):
+        if not c.source.startswith("#| export"): continue
+        for node in ast.walk(ast.parse(c.source)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("regmix"):
+                private = [a.name for a in node.names if a.name.startswith("_") and not a.name.startswith("__")]
+                assert not private, f"{path.name}: {', '.join(private)} of {node.module}"
+
+
 def test_one_notebook_a_module_and_back():
     exports = [default_exp(p) for p in ALL if default_exp(p)]
     assert len(exports) == len(set(exports)), "two notebooks export to one module"
@@ -105,10 +137,11 @@ def test_walk(path):
     assert path.stat().st_size < 600_000, "small pictures"
 
 
-@pytest.mark.parametrize("path", [p for p in RUNNABLE if p.parent.name == "exhibits"], ids=name)
+@pytest.mark.parametrize("path", EXHIBITS, ids=name)
 def test_exhibit(path):
     first = cells(path)[0].source
-    assert re.match(r"# (Table \d|Figure \d|Appendix \w|Laws|Optima|Schedules)", first) and "\n> " in first
+    title = r"Table \d|Figure \d|Appendix \w" if path.parent.name == "exhibits" else path.stem.split("_")[0].capitalize()
+    assert re.match(rf"# ({title})", first) and "\n> " in first
     code = "\n".join(c.source for c in cells(path, "code"))
     assert "assert " in code and "Rows(" in code and re.search(r"save_(figure|table)\(", code)
     assert not re.search(r"\.fit\(|train_swarm", code), "an exhibit reads and draws; it fits nothing"

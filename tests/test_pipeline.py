@@ -1,107 +1,203 @@
-"""The pipeline: the Makefile and the parameter file agree; stages and exhibits run through the strict runner; the ledger is whole."""
+"""The pipeline: the graph follows from the parameters; stages and exhibits run warm and alone; the ledger is whole."""
+import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
-from regmix.ledger import BEYOND, COLUMNS, EXHIBITS, VERDICTS, Rows, by_source, collect, judge, paper_rows, summary
-from regmix.runner import check_parameters, main, run, sections
+from regmix.files import BUILD, FIGURES, load_result
+from regmix.ledger import (BEYOND, BEYOND_COLUMNS, COLUMNS, EXHIBITS, VERDICTS, Rows, by_source, collect, judge,
+                           paper_rows, summary)
+from regmix.runner import Section, build, check_parameters, digests, execute, graph, main, needs, run, sections
 from regmix.swarms import AUTHORS, load_swarm
 
 ROOT = Path(__file__).parent.parent
 PARAMS = ROOT/"nbs/params/reproduce.yaml"
+RUNS = sections(PARAMS)
+MORE = sections(ROOT/"nbs/params/beyond.yaml")
+quiet = [].append
 
 
-def make_list(name):
-    text = (ROOT/"Makefile").read_text().replace("\\\n", " ")
-    return re.search(rf"^{name} := (.*)$", text, re.M).group(1).split()
+def stage(notebook, name, last="result.json", **given):
+    kind = {"20": "fits", "25": "laws", "30": "simulations", "32": "proposals"}[notebook[:2]]
+    return Section(name, ROOT/f"nbs/stages/{notebook}.ipynb", {"name": name, **given}, f"build/{kind}/{name}", last)
 
 
-def test_makefile_and_parameters_agree():
-    spec = yaml.safe_load(PARAMS.read_text())
-    assert sorted(sum(map(make_list, ("SWARMS", "FITS", "OUR_FITS", "PANELS", "OUR_PANELS", "PROPOSALS", "OUR_PROPOSALS", "SIMULATIONS", "OUR_SIMULATIONS", "OUR_SCHEDULES")), [])) == sorted(spec["stages"])
-    exhibits = make_list("EXHIBITS") + make_list("OUR_EXHIBITS")
-    assert sorted(exhibits) == sorted(spec["exhibits"])
-    assert sorted(exhibits) == sorted(p.stem for p in (ROOT/"nbs/exhibits").glob("*.ipynb"))
+@pytest.fixture
+def toy(tmp_path):
+    "A function that makes a section of a notebook with the code given."
+    def make(code, name="toy", params="recipe = 'guess'  # a name", **given):
+        nb = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}})
+        nb.cells = [nbformat.v4.new_code_cell(params, metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(code)]
+        (tmp_path/"stages").mkdir(exist_ok=True)
+        nbformat.write(nb, tmp_path/f"stages/{name}.ipynb")
+        return Section(name, tmp_path/f"stages/{name}.ipynb", given, str(tmp_path), f"{name}.txt")
+    return make
 
 
-@pytest.mark.parametrize("name", sections(PARAMS))
+@pytest.mark.parametrize("name", [*RUNS, *MORE])
 def test_every_section_fits_its_notebook(name):
-    section = sections(PARAMS)[name]
-    check_parameters(ROOT/section["notebook"], section["parameters"])
-    if section["notebook"].startswith("nbs/exhibits"): return
-    depends = section["parameters"].get("fit")
-    assert depends is None or depends in sections(PARAMS)
-    if depends: assert re.search(rf"\b{name}\b.*build/stamps/{depends}\.stamp", (ROOT/"Makefile").read_text())
+    section = (RUNS | MORE)[name]
+    check_parameters(section.notebook, section.given)
 
 
-def test_unknown_section_and_parameter_are_refused(tmp_path):
-    with pytest.raises(SystemExit, match="no section 'table_99'"): main(["table_99"])
+def test_each_notebook_of_an_exhibit_is_one():
+    for runs, folder in ((RUNS, "exhibits"), (MORE, "beyond")):
+        stems = {p.stem for p in (ROOT/"nbs"/folder).glob("*.ipynb")}
+        assert stems == {n for n, s in runs.items() if s.notebook.parent.name == folder}
+    assert not set(RUNS) & set(MORE)
+
+
+def test_the_graph_follows_from_the_parameters():
+    "Whatever a section names is needed by it; what stands behind a fit or a search is found; there is no cycle."
+    assert needs(RUNS["smoke_search"], RUNS) == {"smoke_ridge"}
+    assert needs(RUNS["smoke_ridge"], RUNS) == {"smoke", "smoke_unseen"}
+    assert needs(RUNS["figure_14"], RUNS) == {"top_512_1m", "top_256_1m", "top_256_60m"}
+    assert set(graph(["figure_14"], RUNS)) == {"figure_14", "top_512_1m", "top_256_1m", "top_256_60m",
+                                               "lightgbm_512", "lightgbm_256_1m", "lightgbm_256_60m"}
+    assert needs(MORE["laws"], MORE) == {"panel"} and needs(MORE["optima_ours"], MORE) == {"ours_proposals"}
+    targets = sections(ROOT/"nbs/params/targets-cpu.yaml")
+    assert {"ours_text"} <= needs(targets["targets"], RUNS | MORE | targets)
+    assert {"ours_transitions", "ours_horizons"} <= needs(targets["targets_schedules"], RUNS | MORE | targets)
+    assert {"targets", "targets_others"} == needs(targets["targets_scores"], RUNS | MORE | targets)
+    for runs in (RUNS, MORE): digests(graph(runs, runs), runs)
+
+
+def test_every_result_that_an_exhibit_opens_is_in_its_parameters():
+    "Else the runner could not know that it needs it."
+    for name, section in (RUNS | MORE).items():
+        if section.notebook.parent.name == "stages": continue
+        code = "\n".join(c.source for c in nbformat.read(section.notebook, 4).cells if c.cell_type == "code")
+        assert bool(needs(section, RUNS | MORE)) == ("load_result(" in code), name
+        assert not re.search(r"load_result\([^)]*['\"]\)", code), f"{name}: the name of a result belongs to the parameters"
+
+
+def test_unknown_section_and_parameter_are_refused(toy):
+    with pytest.raises(ValueError, match="no section 'table_99'"): main(["table_99"])
     with pytest.raises(ValueError, match="no parameter 'proxies'; it has name, swarm"):
-        run(ROOT/"nbs/stages/20_fit_regression.ipynb", tmp_path/"x", {"proxies": 3})
+        run(stage("20_fit_regression", "x", proxies=3))
 
 
-def test_a_failing_notebook_leaves_no_result(tmp_path):
-    import nbformat
-    nb = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}})
-    nb.cells = [nbformat.v4.new_code_cell("recipe = 'guess'  # a name", metadata={"tags": ["parameters"]}),
-                nbformat.v4.new_code_cell("raise ValueError(f'{recipe=}')")]
-    nbformat.write(nb, tmp_path/"bad.ipynb")
-    result = tmp_path/"r.json"
-    result.write_text("old")
-    with pytest.raises(SystemExit, match="recipe='guess'"): run(tmp_path/"bad.ipynb", result, {}, log=tmp_path/"log.ipynb")
-    assert not result.exists()
+def test_a_failing_notebook_leaves_the_old_result(toy, tmp_path):
+    section = toy("raise ValueError(f'{recipe=}')")
+    section.result.write_text("old")
+    found = run(section)
+    assert found.state == "failed" and "recipe='guess'" in found.why
+    assert section.result.read_text() == "old"
+    assert "recipe='guess'" in section.log.read_text(), "the page up to there is kept"
+
+
+@pytest.mark.parametrize("end", ["raise KeyboardInterrupt", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+                                 "import os; os._exit(3)", "raise SystemExit(2)", "raise MemoryError"])
+def test_a_fault_ends_one_notebook_and_no_other(toy, end):
+    write = "open({!r}, 'w').write('x')"
+    known = {n: toy(code, n, f"before = {before!r}  # a name") for n, before, code in (
+        ("a", "", end), ("b", "a", "pass"), ("c", "", "pass"))}
+    known = {n: toy(write.format(str(s.result)) if n != "a" else end, n, f"before = {'a' if n == 'b' else ''!r}  # a name")
+             for n, s in known.items()}
+    found = build(list(known), known, 2, quiet)
+    assert {n: o.state for n, o in found.items()} == {"a": "failed", "b": "blocked", "c": "ran"}
+
+
+def test_what_was_drawn_is_part_of_a_result(toy, tmp_path, monkeypatch):
+    "A picture that was deleted or changed is drawn again."
+    picture = FIGURES/"pytest_toy.txt"
+    section = toy(f"from regmix.files import write_file\nwrite_file({str(picture)!r}, 'drawn')\nwrite_file({str(tmp_path/'toy.txt')!r}, '1')")
+    try:
+        assert [run(section).state, run(section).state] == ["ran", "kept"]
+        picture.write_text("changed")
+        assert run(section).state == "ran" and picture.read_text() == "drawn"
+        picture.unlink()
+        assert run(section).state == "ran" and picture.read_text() == "drawn"
+    finally: picture.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("name", ["table_03_ours", "figure_08_ours"])
+def test_warm_is_the_same_as_a_fresh_kernel(name):
+    "The same bytes of pictures, tables and rows, whichever way a notebook is executed."
+    section = RUNS[name]
+    drawn = lambda: {p.name: p.read_bytes() for p in [*FIGURES.glob(f"{name}*"), section.result]}
+    assert run(section, now="warm").state in ("ran", "kept")
+    warm = drawn()
+    for p in warm: assert warm[p]
+    assert run(section, now="fresh kernel", warm=False).state == "ran"
+    assert drawn() == warm and len(warm) >= 2
+
+
+def test_killed_at_random_and_called_again(toy, tmp_path):
+    "kill -9 of the runner at any time: its notebooks die with it, and the next call ends with the same bytes."
+    code = "import time\ntime.sleep({})\nopen({!r}, 'w').write({!r})"
+    known = {}
+    for i in range(4):
+        known[f"n{i}"] = toy(code.format(0.2 * (i + 1), str(tmp_path/f"n{i}.txt"), f"{i}"), f"n{i}", f"before = {f'n{i-1}' if i else ''!r}  # a name")
+    script = ("import pickle, sys; from regmix.runner import build\n"
+              "build(list(known := pickle.load(open(sys.argv[1], 'rb'))), known, 2)")
+    import pickle
+    (tmp_path/"known.pickle").write_bytes(pickle.dumps(known))
+    for wait in (0.8, 1.6, 2.4):
+        process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path/"known.pickle")], cwd=ROOT, stdout=subprocess.DEVNULL)
+        time.sleep(wait)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    found = build(list(known), known, 2, quiet)
+    assert {o.state for o in found.values()} <= {"ran", "kept"}
+    assert [(tmp_path/f"n{i}.txt").read_text() for i in range(4)] == ["0", "1", "2", "3"]
 
 
 def test_stages_end_to_end(authors):
     "Stage 20 and stage 30 at smoke size: real logs, real fits, files as promised."
-    build = ROOT/"build"
-    fit, sim = build/"fits/pytest", build/"simulations/pytest"
-    run(ROOT/"nbs/stages/20_fit_regression.ipynb", fit/"fit.json", {"name": "pytest", "estimator": "lightgbm", "n_proxies": 0}, log=build/"logs/pytest_20.ipynb")
-    metrics = pd.read_csv(fit/"metrics.csv").set_index("metric")
+    known = {"pytest_fit": stage("20_fit_regression", "pytest_fit", estimator="lightgbm", n_proxies=0),
+             "pytest_search": stage("30_simulate_mixtures", "pytest_search", fit="pytest_fit")}
+    found = build(["pytest_search"], known, 1, quiet)
+    assert {o.state for o in found.values()} <= {"ran", "kept"}, found
+    metrics = load_result("fits", "pytest_fit").table("metrics").set_index("metric")
     assert metrics.loc["rho", "value"] > 0.98 and (metrics["low"] <= metrics["value"]).all()
-    run(ROOT/"nbs/stages/30_simulate_mixtures.ipynb", sim/"simulation.json", {"name": "pytest", "fit": "pytest"}, [fit/"fit.digest"], log=build/"logs/pytest_30.ipynb")
-    mixture = pd.read_csv(sim/"mixture.csv", index_col="domain")["weight"]
+    mixture = load_result("simulations", "pytest_search").table("mixture").set_index("domain")["weight"]
     assert abs(mixture.sum() - 1) < 1e-9 and mixture.idxmax() == "pile_cc"
 
 
 def test_laws_and_proposals_end_to_end():
     "Stage 25 and stage 32 at smoke size, on our own proxies."
-    build = ROOT/"build"
-    run(ROOT/"nbs/stages/25_compare_laws.ipynb", build/"laws/pytest/laws.json", {"name": "pytest", "swarm": "replication/main", "tests": ["replication/main_unseen"]}, log=build/"logs/pytest_25.ipynb")
-    found = pd.read_parquet(build/"laws/pytest/predictions.parquet")
+    laws = stage("25_compare_laws", "pytest_laws", swarm="replication/main", tests=["replication/main_unseen"])
+    assert run(laws).state in ("ran", "kept")
+    found = load_result("laws", "pytest_laws").table("predictions")
     rho = found[found["size"] == 256].groupby("law")[["true", "predicted"]].corr("spearman")["true"].xs("predicted", level=1)
     assert rho["log-linear"] > rho["ridge"] > rho["own weight"] > 0.3
-    run(ROOT/"nbs/stages/32_propose_mixtures.ipynb", build/"proposals/pytest/proposals.json", {"name": "pytest", "swarm": "replication/main"}, log=build/"logs/pytest_32.ipynb")
-    mixtures = pd.read_parquet(build/"proposals/pytest/mixtures.parquet").drop(columns=["law", "aim", "asked"])
+    assert run(stage("32_propose_mixtures", "pytest_proposals", swarm="replication/main")).state in ("ran", "kept")
+    mixtures = load_result("proposals", "pytest_proposals").table("mixtures").drop(columns=["law", "aim", "asked"])
     assert len(mixtures) == 2 * 2 * 2 + 2 + 2 and np.allclose(mixtures.sum(axis=1), 1, atol=1e-6) and (mixtures >= 0).all(axis=None)
 
 
-def test_logs_missing_is_a_skip_and_not_a_crash(tmp_path, monkeypatch):
+def test_logs_missing_is_a_skip_and_not_a_crash(toy, monkeypatch):
     import regmix.paper as paper
     if (paper.DATA/"authors").exists(): pytest.skip("the authors' logs are in data/authors")
     monkeypatch.delenv("REGMIX_AUTHORS_DIR", raising=False)
-    state = run(ROOT/"nbs/exhibits/figure_08.ipynb", tmp_path/"figure_08.csv", {}, log=tmp_path/"log.ipynb")
-    assert state == "skipped"
-    assert "make data" in (tmp_path/"figure_08.skipped").read_text()
+    section = toy("from regmix.paper import authors_dir\nauthors_dir()")
+    found = run(section)
+    assert found.state == "skipped" and "make data" in found.why
+    assert "make data" in section.result.with_suffix(".skipped").read_text()
 
 
 def test_the_ledger_names_every_exhibit_and_loses_no_number(tmp_path):
     ledger = collect(tmp_path)
     assert list(ledger.columns) == COLUMNS
-    assert set(EXHIBITS) - set(BEYOND) <= set(ledger["exhibit"]) and len(ledger) == len(paper_rows())
+    assert set(EXHIBITS) <= set(ledger["exhibit"]) and len(ledger) == len(paper_rows())
     assert (ledger["verdict"] == "out of reach").all() and (ledger["note"] != "").all()
 
 
 def test_committed_ledger():
     ledger = pd.read_csv(ROOT/"figures/ledger.csv", dtype=str, keep_default_na=False)
     assert list(ledger.columns) == COLUMNS and set(ledger["verdict"]) <= set(VERDICTS)
-    assert set(EXHIBITS) - set(BEYOND) <= set(ledger["exhibit"])
+    assert set(EXHIBITS) <= set(ledger["exhibit"]) and not set(BEYOND) & set(ledger["exhibit"])
     key = ["exhibit", "quantity"]
     assert not ledger.duplicated([*key, "source"]).any()
     missing = paper_rows().merge(ledger, on=key, how="left", indicator=True).query("_merge == 'left_only'")
@@ -114,6 +210,12 @@ def test_committed_ledger():
     assert alone.empty, "what the paper prints or claims is not ours alone"
     own = ledger.merge(paper_rows()[key], on=key, how="left", indicator=True).query("_merge == 'left_only' and verdict in ('match', 'close', 'differs')")
     assert own["note"].str.contains("Judged against|should sum to one|its claim holds").all(), "nothing to be close to: say what it is judged against"
+
+
+def test_committed_table_of_what_goes_beyond():
+    beyond = pd.read_csv(ROOT/"figures/beyond.csv", dtype=str, keep_default_na=False)
+    assert list(beyond.columns) == BEYOND_COLUMNS and set(beyond["exhibit"]) == set(BEYOND)
+    assert not beyond.duplicated(["exhibit", "quantity", "source"]).any() and (beyond["ours"] != "").all()
 
 
 def test_swarms_of_the_authors(authors):
@@ -164,10 +266,10 @@ def test_the_gallery_names_the_rows_of_its_notes():
 
 @pytest.mark.parametrize("path", sorted((ROOT/"nbs/params").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_parameter_file_fits_its_notebooks(path):
-    runs, reproduced = sections(path), sections(PARAMS)
-    assert len({r["result"] for r in runs.values()}) == len(runs) > 0
-    for name, r in runs.items():
-        check_parameters(ROOT/r["notebook"], r["parameters"])
-        if r["notebook"].endswith("35_train_targets.ipynb"):
-            for simulation in r["parameters"]["simulations"].values(): assert reproduced[simulation]["notebook"].endswith("30_simulate_mixtures.ipynb")
-            for schedule in r["parameters"].get("schedules", {}).values(): assert reproduced[schedule.partition(" ")[0]]["notebook"].endswith("33_schedule_mixtures.ipynb")
+    runs = sections(path)
+    assert len({s.result for s in runs.values()}) == len(runs) > 0
+    for s in runs.values():
+        check_parameters(s.notebook, s.given)
+        if not s.notebook.stem.startswith("35_"): continue
+        for simulation in s.given["simulations"].values(): assert RUNS[simulation].notebook.stem.startswith("30_")
+        for schedule in s.given.get("schedules", {}).values(): assert MORE[schedule.partition(" ")[0]].notebook.stem.startswith("33_")
