@@ -101,7 +101,8 @@ def _number(v):
     return format(float(v), '.6g')
 
 def _csv(frame):
-    return frame.assign(**{c: frame[c].map(_number) for c in ('ours', 'low', 'high')}).to_csv(index=False, lineterminator='\n')
+    written = {c: frame[c].map(_number) for c in ('ours', 'low', 'high')}
+    return frame.assign(**written).to_csv(index=False, lineterminator='\n')
 
 # %% ../nbs/90_ledger.ipynb #1d08f622
 class Rows:
@@ -182,7 +183,8 @@ def collect(
     notes = {e: folder/f'{name}.skipped' for e, name in EXHIBITS.items()}
     skipped = {e: path.read_text().strip() for e, path in notes.items() if path.is_file()}
     for row in _paper_rows().itertuples():
-        still_open = [row.exhibit, row.quantity, row.printed, '', '', '', '', 'out of reach', _open_note(row, skipped, reach)]
+        note = _open_note(row, skipped, reach)
+        still_open = [row.exhibit, row.quantity, row.printed, '', '', '', '', 'out of reach', note]
         out += ours.pop((row.exhibit, row.quantity), [dict(zip(COLUMNS, still_open))])
     out += [row for rows in ours.values() for row in rows]
     ledger, order = pd.DataFrame(out, columns=COLUMNS), {e: i for i, e in enumerate(EXHIBITS)}
@@ -213,7 +215,8 @@ def _intro(notebook):
 def _notes(rows,    # the ledger's rows of one exhibit
            most=8): # lines to show
     "List the notes with the names of their rows, 'differs' first; say how many are left out."
-    own, first = rows[(rows['note'] != '') & (rows['verdict'] != 'out of reach')], ['differs', 'close', 'match', 'ours alone']
+    own = rows[(rows['note'] != '') & (rows['verdict'] != 'out of reach')]
+    first = ['differs', 'close', 'match', 'ours alone']
     own = own.iloc[np.argsort(own['verdict'].map(first.index), kind='stable')]
     lines = []
     for (verdict, note), group in own.groupby(['verdict', 'note'], sort=False):
@@ -224,7 +227,7 @@ def _notes(rows,    # the ledger's rows of one exhibit
     return [*lines[:most], f'- … and {rest} more note{"s" if rest > 1 else ""} in [ledger.csv](ledger.csv).']
 
 # %% ../nbs/90_ledger.ipynb #bc2e25ec
-TOGETHER = {f'figure_{n}_ours': 'figure_10_ours' for n in (11, 12, 13)}   # four parts of one figure, drawn by one notebook
+TOGETHER = {f'figure_{n}_ours': 'figure_10_ours' for n in (11, 12, 13)}   # four figures, drawn by one notebook
 
 def _drawn(name, folder): # the pictures and tables of one exhibit, as parts of the page
     mine = lambda ending: [p for p in sorted(folder.glob(f'{name}*{ending}'))
@@ -273,8 +276,8 @@ def gallery(
         if notes: parts.append('\n'.join(notes))
     return '\n\n'.join(parts) + '\n'
 
-_GALLERY = ('Each exhibit of the paper, redrawn. The numbers behind the verdicts are in [ledger.csv](ledger.csv), one row for each number '
-            'of the paper. What goes beyond the paper has [a page of its own](beyond.md).')
+_GALLERY = ('Each exhibit of the paper, redrawn. The numbers behind the verdicts are in [ledger.csv](ledger.csv), '
+            'one row for each number of the paper. What goes beyond the paper has [a page of its own](beyond.md).')
 
 # %% ../nbs/90_ledger.ipynb #f393d27a
 def save_ledger(
