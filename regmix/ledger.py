@@ -108,7 +108,7 @@ def _csv(frame):
 class Rows:
     "The rows of one exhibit, ours beside the paper's."
     def __init__(self,
-                 exhibit: str,             # as named in the paper: 'Table 2', 'Figure 15', 'Appendix G'; or a name in `BEYOND`
+                 exhibit: str,             # as named in the paper: 'Table 2', 'Appendix G'; or a name in `BEYOND`
                  source: str = 'authors'): # where our numbers come from: 'authors', 'replication' or 'published'
         if exhibit not in EXHIBITS | BEYOND: raise unknown('exhibit', exhibit, EXHIBITS | BEYOND)
         if source not in SOURCES: raise unknown('source', source, SOURCES)
