@@ -5,8 +5,8 @@
 # %% ../nbs/05_files.ipynb #d859862a
 from __future__ import annotations
 
-import ctypes, hashlib, json, os, platform, re, shutil, tempfile, warnings
-from contextlib import contextmanager
+import ctypes, hashlib, itertools, json, os, platform, re, shutil, time, warnings
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,15 +14,71 @@ from pathlib import Path
 import regmix
 
 # %% auto #0
-__all__ = ['ROOT', 'DATA', 'FIGURES', 'BUILD', 'WRITTEN', 'FITTED_WITH', 'write_file', 'sha256_of', 'clear_leftovers',
-           'whole_folder', 'refuse_taken', 'versions', 'NoResult', 'Result', 'new_result', 'save_result',
-           'write_tables', 'load_result', 'cores', 'unknown', 'moved']
+__all__ = ['ROOT', 'DATA', 'FIGURES', 'BUILD', 'WRITTEN', 'FITTED_WITH', 'clear_leftovers', 'write_file', 'sha256_of',
+           'refuse_taken', 'whole_folder', 'versions', 'NoResult', 'Result', 'new_result', 'write_tables',
+           'save_result', 'load_result', 'cores', 'unknown', 'moved']
 
 # %% ../nbs/05_files.ipynb #34060de1
 ROOT = Path(regmix.__file__).resolve().parent.parent  # the repository
 DATA = ROOT/'data'        # numbers that came from outside, and our own swarms
 FIGURES = ROOT/'figures'  # every regenerated figure and table
 BUILD = ROOT/'build'      # what stages write; can be removed at any time
+
+# %% ../nbs/05_files.ipynb #3c06a1c8
+_FIRST = time.time_ns()            # processes that were here before have lower numbers
+_NUMBERS = itertools.count(_FIRST)
+
+def _beside(
+    path: Path,  # a file or folder that is being written
+    kind: str,   # 'new' for what is on its way to it, 'old' for what has stepped aside
+) -> Path:       # a name in the same folder that nobody has used
+    "Name what is on its way to a path, or out of the way."
+    return path.with_name(f'.{path.name}.{kind}-{platform.node()}-{os.getpid()}-{next(_NUMBERS)}')
+
+def _remove(path: Path):
+    "Remove a file or a folder, if it is there."
+    if path.is_dir() and not path.is_symlink(): shutil.rmtree(path, ignore_errors=True)
+    else: path.unlink(missing_ok=True)
+
+@contextmanager
+def _on_its_way(path: Path):
+    "Yield a name beside a path; remove whatever the block leaves there."
+    new = _beside(path, 'new')
+    try: yield new
+    finally: _remove(new)
+
+# %% ../nbs/05_files.ipynb #36fdb947
+def _gone(
+    process: int,  # its number, as a leftover's name has it
+    number: int,   # the unique number in that name
+) -> bool:
+    "Tell whether the process that left something behind has ended."
+    if process == os.getpid(): return number < _FIRST
+    try: os.kill(process, 0)   # signal 0 asks, and does nothing
+    except ProcessLookupError: return True
+    except PermissionError: pass
+    return False
+
+# %% ../nbs/05_files.ipynb #f058eb98
+def _leftovers(path: Path) -> list[tuple[str, Path]]:
+    "List what killed writers of a path left beside it, each with its kind."
+    start = f'.{path.name}.'
+    name = re.compile(rf'(new|old)-{re.escape(platform.node())}-(\d+)(?:-(\d+))?')
+    found = []
+    for entry in os.listdir(path.parent):
+        match = entry.startswith(start) and name.fullmatch(entry, len(start))
+        if match and _gone(int(match[2]), int(match[3] or 0)): found.append((match[1], path.with_name(entry)))
+    return found
+
+def clear_leftovers(
+    path: Path,  # a file or folder that somebody may have been killed while writing
+):
+    "Remove what killed writers of a path left beside it; put the old folder back if the new one never came."
+    if not path.parent.is_dir(): return
+    for kind, left in sorted(_leftovers(path), reverse=True):   # 'old' before 'new'
+        if kind == 'new' or os.path.lexists(path): _remove(left)
+        else:
+            with suppress(FileNotFoundError): os.rename(left, path)   # somebody else may have been faster
 
 # %% ../nbs/05_files.ipynb #9c6ddd5d
 WRITTEN = []   # what `write_file` wrote in this process, in order: a runner looks what a notebook drew
@@ -34,14 +90,11 @@ def write_file(
     "Write a file, all or nothing."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(prefix=f'.{path.name}-', dir=path.parent)
-    try:
-        with os.fdopen(handle, 'wb') as f: f.write(data if isinstance(data, bytes) else data.encode())
-        os.chmod(part, 0o644)
-        os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
+    clear_leftovers(path)
+    with _on_its_way(path) as new:
+        new.write_bytes(data if isinstance(data, bytes) else data.encode())
+        new.chmod(0o644)
+        os.replace(new, path)
     WRITTEN.append(path)
     return path
 
@@ -62,46 +115,32 @@ def _exchange(a: Path, b: Path) -> bool:
     here = -100   # AT_FDCWD: paths are relative to the working folder
     return rename(here, os.fsencode(a), here, os.fsencode(b), _SWAP) == 0
 
-# %% ../nbs/05_files.ipynb #3c06a1c8
-def _beside(folder: Path, kind: str) -> Path:
-    "Name a folder for something on its way ('new') or out of the way ('old')."
-    return folder.with_name(f'.{folder.name}.{kind}-{platform.node()}-{os.getpid()}')
-
-def _gone(pid: int) -> bool:
-    try: os.kill(pid, 0)
-    except ProcessLookupError: return True
-    except PermissionError: pass
-    return False
-
-def _remove(path: Path):
-    if path.is_dir() and not path.is_symlink(): shutil.rmtree(path, ignore_errors=True)
-    else: path.unlink(missing_ok=True)
-
-# %% ../nbs/05_files.ipynb #f058eb98
-def clear_leftovers(
-    folder: Path,  # that somebody may have been killed while writing
-):
-    "Remove what killed writers of a folder left beside it; put the old folder back if the new one never came."
-    name = re.compile(rf'\.{re.escape(folder.name)}\.(new|old)-{re.escape(platform.node())}-(\d+)')
-    for path in sorted(folder.parent.iterdir()) if folder.parent.is_dir() else ():
-        found = name.fullmatch(path.name)
-        if not found or not _gone(int(found[2])): continue
-        if found[1] == 'old' and not os.path.lexists(folder): os.rename(path, folder)
-        else: _remove(path)
-
 # %% ../nbs/05_files.ipynb #b49c016c
 def _move_in(new: Path, folder: Path):
-    "Put a finished folder in its place; the old one is deleted when the new one is there."
-    if not os.path.lexists(folder): return os.rename(new, folder)
-    if not _exchange(new, folder):
-        old = _beside(folder, 'old')
+    "Put a finished folder in its place; an old one lies under the new one's former name afterwards, or is removed."
+    if not os.path.lexists(folder): os.rename(new, folder)
+    elif not _exchange(new, folder): _step_aside(new, folder)
+
+def _step_aside(new: Path, folder: Path):
+    "Move an old folder out of the way, and the new one in; put the old one back if that fails."
+    old = _beside(folder, 'old')
+    try:
         os.rename(folder, old)
-        try: os.rename(new, folder)
-        except BaseException:
-            os.rename(old, folder)
-            raise
-        new = old
-    _remove(new)   # by now the old one
+        os.rename(new, folder)
+    except BaseException:
+        if not os.path.lexists(folder): os.rename(old, folder)
+        raise
+    _remove(old)
+
+# %% ../nbs/05_files.ipynb #442bf0b8
+def refuse_taken(
+    folder: Path,     # where something is to be written
+    overwrite: bool,  # whether it may be replaced
+):
+    "Raise FileExistsError if a folder holds something that may not be replaced."
+    taken = os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir()))
+    if taken and not overwrite:
+        raise FileExistsError(f'{folder} exists; choose another folder, or replace it (overwrite=True, --overwrite)')
 
 # %% ../nbs/05_files.ipynb #a0b2e580
 @contextmanager
@@ -114,23 +153,11 @@ def whole_folder(
     folder.parent.mkdir(parents=True, exist_ok=True)
     clear_leftovers(folder)
     refuse_taken(folder, overwrite)
-    new = _beside(folder, 'new')
-    _remove(new)
-    new.mkdir()
-    try:
+    with _on_its_way(folder) as new:
+        new.mkdir()
         yield new
         refuse_taken(folder, overwrite)   # somebody else may have been faster
         _move_in(new, folder)
-    finally: _remove(new)
-
-def refuse_taken(
-    folder: Path,     # where something is to be written
-    overwrite: bool,  # whether it may be replaced
-):
-    "Raise FileExistsError if a folder holds something that may not be replaced."
-    taken = os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir()))
-    if taken and not overwrite:
-        raise FileExistsError(f'{folder} exists; choose another folder, or replace it (overwrite=True, --overwrite)')
 
 # %% ../nbs/05_files.ipynb #2136980d
 FITTED_WITH = ('numpy', 'pandas', 'scipy', 'scikit-learn', 'lightgbm')
@@ -139,7 +166,8 @@ def versions(
     packages: tuple = FITTED_WITH,  # names of distributions
 ) -> dict:                          # name -> version, regmix and python first
     "Say which versions are at work."
-    return {'regmix': regmix.__version__, 'python': platform.python_version(), **{p: version(p) for p in packages}}
+    ours = {'regmix': regmix.__version__, 'python': platform.python_version()}
+    return ours | {p: version(p) for p in packages}
 
 # %% ../nbs/05_files.ipynb #edbb5190
 class NoResult(FileNotFoundError):
@@ -180,16 +208,16 @@ def new_result(
         yield folder
         write_file(folder/'result.json', json.dumps(made | {'versions': versions()}, indent=1) + '\n')
 
+def write_tables(folder: Path, tables: dict):
+    "Write tables into a folder as Parquet."
+    for name, table in tables.items(): table.to_parquet(folder/f'{name}.parquet', index=False)
+
 def save_result(kind: str, name: str,
                 tables: dict,          # name -> DataFrame; their index is not kept
                 made: dict, home: Path = BUILD) -> Path:
     "Write a result that is tables only."
     with new_result(kind, name, made, home) as folder: write_tables(folder, tables)
     return home/kind/name
-
-def write_tables(folder: Path, tables: dict):
-    "Write tables into a folder as Parquet."
-    for name, table in tables.items(): table.to_parquet(folder/f'{name}.parquet', index=False)
 
 # %% ../nbs/05_files.ipynb #998ceb60
 def load_result(

@@ -8,28 +8,32 @@ __all__ = ['BEHIND', 'PAPER', 'RELEASE', 'BATCH', 'PREFIX', 'as_prior', 'tempere
            'load_mixture', 'save_mixture', 'save_mixtures', 'load_mixtures']
 
 # %% ../nbs/10_mixtures.ipynb #920ce124
-import difflib, os, re, tempfile, warnings
+import difflib, re, warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 
+from .files import write_file
+
 # %% ../nbs/10_mixtures.ipynb #c3ec61ff
 def as_prior(prior: pd.Series | Mapping, # tokens or share of tokens by domain, at least 0, in any unit
             ) -> pd.Series:              # (d,) shares that sum to 1, index the domains' names
-    "Return `prior` as shares that sum to one, or raise ValueError naming the domain at fault (the token distribution of section 3.1)."
+    "Return `prior` as shares that sum to one (section 3.1), or raise ValueError naming the domain at fault."
     if not isinstance(prior, (pd.Series, Mapping)):
         raise ValueError(f"a prior is a Series or a dict from domain to tokens, not {type(prior).__name__}")
     prior = pd.Series(prior, dtype=object)
     prior.index = prior.index.map(str)
-    if prior.index.has_duplicates:
-        raise ValueError(f"the prior names domain {prior.index[prior.index.duplicated()][0]!r} twice: add its entries up, or rename one")
+    twice = prior.index[prior.index.duplicated()]
+    if len(twice): raise ValueError(f"the prior names domain {twice[0]!r} twice: add its entries up, or rename one")
     value = pd.to_numeric(prior, errors='coerce').astype(float)
     bad = ~np.isfinite(value) | (value < 0)
     if bad.any():
-        raise ValueError(f"the prior of domain {bad.idxmax()!r} is {prior[bad.idxmax()]!r}: give its number of tokens, or its share, at least 0")
+        raise ValueError(f"the prior of domain {bad.idxmax()!r} is {prior[bad.idxmax()]!r}: "
+                         "give its number of tokens, or its share, at least 0")
     if not value.sum() > 0: raise ValueError("the prior sums to 0: at least one domain needs tokens")
     return (value / value.sum()).rename('prior')
 
@@ -39,7 +43,8 @@ def tempered(prior: pd.Series | Mapping, # tokens or shares by domain
             ) -> pd.Series:              # (d,) shares that sum to 1
     "Raise a prior to a power and normalise it again (the authors' sampling script; not in the paper's text)."
     if not (np.isfinite(temperature) and temperature >= 0):
-        raise ValueError(f"temperature = {temperature!r}: give an exponent of at least 0 (1 keeps the prior, 0.5 is the authors' value)")
+        raise ValueError(f"temperature = {temperature!r}: give an exponent of at least 0 "
+                         "(1 keeps the prior, 0.5 is the authors' value)")
     p = as_prior(prior)
     flat = (p / p.max()).pow(temperature).where(p > 0, 0.0)
     return flat / flat.sum()
@@ -71,7 +76,7 @@ def _simplex(logs: np.ndarray) -> np.ndarray: # (n, d) log weights, overwritten
     return logs
 
 # %% ../nbs/10_mixtures.ipynb #cd61949f
-def dirichlet(alpha: np.ndarray,              # (d,) parameters for all draws, or (n, d), a row for each draw; at least 0
+def dirichlet(alpha: np.ndarray,              # (d,) parameters for all draws, or (n, d), a row a draw; at least 0
               n: int,                         # number of draws
               rng: np.random.Generator | int, # source of randomness, or a seed
              ) -> np.ndarray:                 # (n, d) mixtures: at least 0, rows sum to 1
@@ -97,20 +102,29 @@ def _strengths(strength: float | tuple, # one strength, or the lowest and the hi
     return np.clip(back(to(low) + u * (to(high) - to(low))), low, high)
 
 # %% ../nbs/10_mixtures.ipynb #0af8dba9
+def _largest_weights(bound: pd.Series | Mapping, prior: pd.Series) -> pd.Series:
+    "Read the largest weight of each domain, by name."
+    top = pd.Series(bound, dtype=float).reindex(prior.index)
+    if top.isna().any():
+        raise ValueError(f"bound: no largest weight for domain {top.isna().idxmax()!r}; "
+                         "name every domain, 1 means no bound")
+    return top
+
 def _bounds(prior: pd.Series,                     # (d,) shares, not tempered
             bound: float | pd.Series | Mapping | None, # times the prior, or the largest weight by domain, or no bound
            ) -> np.ndarray:                       # (d,) the largest weight of each domain, at most 1
     "Work out the largest weight of each domain, or raise ValueError if no mixture can respect it."
     if bound is None: return np.ones(len(prior))
-    if isinstance(bound, (pd.Series, Mapping)):
-        bound = pd.Series(bound, dtype=float).reindex(prior.index)
-        if bound.isna().any(): raise ValueError(f"bound: no largest weight for domain {bound.isna().idxmax()!r}; name every domain, 1 means no bound")
-        top = bound
-    else: top = prior * float(bound)
+    by_name = isinstance(bound, (pd.Series, Mapping))
+    top = _largest_weights(bound, prior) if by_name else prior * float(bound)
     stuck = (prior > 0) & ~(top > 0)
-    if stuck.any(): raise ValueError(f"bound: domain {stuck.idxmax()!r} may hold at most {top[stuck.idxmax()]}; to leave it out set its prior to 0")
+    if stuck.any():
+        raise ValueError(f"bound: domain {stuck.idxmax()!r} may hold at most {top[stuck.idxmax()]}; "
+                         "to leave it out set its prior to 0")
     top = top.clip(upper=1).to_numpy()
-    if top[prior > 0].sum() < 1: raise ValueError(f"bound: the largest weights sum to {top[prior > 0].sum():.3g}, so no mixture can sum to 1: raise them")
+    room = top[prior > 0].sum()
+    if room < 1:
+        raise ValueError(f"bound: the largest weights sum to {room:.3g}, so no mixture can sum to 1: raise them")
     return top
 
 # %% ../nbs/10_mixtures.ipynb #1cffb600
@@ -121,7 +135,8 @@ def epochs(mixture: pd.Series | pd.DataFrame,  # weights by domain, or a table o
     "Count how often a run reads each domain: weight times training tokens over available tokens."
     domains = mixture.columns if isinstance(mixture, pd.DataFrame) else mixture.index
     have = pd.Series(available, dtype=float).reindex(domains)
-    if not (have >= 0).all(): raise ValueError(f"available: no usable number of tokens for domain {(~(have >= 0)).idxmax()!r}")
+    bad = ~(have >= 0)
+    if bad.any(): raise ValueError(f"available: no usable number of tokens for domain {bad.idxmax()!r}")
     used = mixture * train_tokens
     return (used / have).where(used > 0, 0.0)
 
@@ -147,13 +162,15 @@ def _settle(units: np.ndarray, # (n, d) whole units, changed in place
         units[rows, where] += short
         rest[rows, where] -= short
 
+# %% ../nbs/10_mixtures.ipynb #8c3d737e
 def round_to_grid(weights: np.ndarray,   # (n, d) mixtures
                   step: float = 2e-4,    # the grid's step; 1 / step must be a whole number
                   exact_sum: bool = True, # largest remainders, so that rows sum to 1; False rounds each weight alone
                  ) -> np.ndarray:        # (n, d) multiples of `step`
     "Round mixtures to multiples of `step`."
     total = round(1 / step)
-    if abs(total * step - 1) > 1e-9: raise ValueError(f"step = {step!r}: 1 / step must be a whole number, as with 0.001 or 2e-4")
+    if abs(total * step - 1) > 1e-9:
+        raise ValueError(f"step = {step!r}: 1 / step must be a whole number, as with 0.001 or 2e-4")
     exact = weights * total
     units = np.rint(exact)
     if exact_sum:
@@ -184,33 +201,66 @@ RELEASE = MappingProxyType(dict( # the authors' sampling script
     floor=2e-4, step=2e-4, exact_sum=False, oversample=100, min_distance=1e-5))
 
 # %% ../nbs/10_mixtures.ipynb #6486bb22
-def _check_options(n, d, strength, levels, spacing, floor, step, oversample, min_distance) -> None:
-    "Raise ValueError for the first option that makes no sense."
-    low, high = np.ravel(strength)[[0, -1]]
-    def need(ok, what):
-        if not ok: raise ValueError(what)
-    need(n >= 1 and int(n) == n, f"n = {n!r}: give the number of mixtures, a whole number of at least 1")
-    need(np.size(strength) in (1, 2) and 0 < low <= high < np.inf, f"strength = {strength!r}: give a value above 0, or (lowest, highest)")
-    need(levels is None or levels >= 1, f"levels = {levels!r}: give a whole number of strengths, or None for any value")
-    need(spacing in ('log', 'uniform'), f"spacing = {spacing!r}: 'log' or 'uniform'")
-    need(0 <= floor < 1 / d, f"floor = {floor!r}: must be at least 0 and below 1 / {d}, or a mixture could lose all its weights")
-    need(step is None or 0 < step <= 1 / d, f"step = {step!r}: None, or above 0 and at most 1 / {d}")
-    need(oversample >= 1 and int(oversample) == oversample, f"oversample = {oversample!r}: a whole number of at least 1")
-    need(min_distance is None or 0 < min_distance < 1, f"min_distance = {min_distance!r}: None, or between 0 and 1")
+@dataclass(frozen=True)
+class _Recipe:
+    "How one candidate is drawn and rounded; the names are those of `sample_mixtures`."
+    strength: float | tuple
+    levels: int | None
+    spacing: str
+    floor: float
+    step: float | None
+    exact_sum: bool
+
+def _need(ok, what: str):
+    if not ok: raise ValueError(what)
+
+def _check_recipe(r: _Recipe, d: int) -> None:
+    "Raise ValueError for the first part of a recipe for d domains that makes no sense."
+    low, high = np.ravel(r.strength)[[0, -1]]
+    _need(np.size(r.strength) in (1, 2) and 0 < low <= high < np.inf,
+          f"strength = {r.strength!r}: give a value above 0, or (lowest, highest)")
+    _need(r.levels is None or r.levels >= 1,
+          f"levels = {r.levels!r}: give a whole number of strengths, or None for any value")
+    _need(r.spacing in ('log', 'uniform'), f"spacing = {r.spacing!r}: choose from 'log' and 'uniform'")
+    _need(0 <= r.floor < 1 / d,
+          f"floor = {r.floor!r}: must be at least 0 and below 1 / {d}, or a mixture could lose all its weights")
+    _need(r.step is None or 0 < r.step <= 1 / d, f"step = {r.step!r}: None, or above 0 and at most 1 / {d}")
+
+# %% ../nbs/10_mixtures.ipynb #ddb87e17
+def _whole(x) -> bool: return x >= 1 and int(x) == x
+
+def _check_numbers(n: int, oversample: int, min_distance: float | None) -> None:
+    "Raise ValueError for a number of mixtures or of candidates that makes no sense."
+    _need(_whole(n), f"n = {n!r}: give the number of mixtures, a whole number of at least 1")
+    _need(_whole(oversample), f"oversample = {oversample!r}: a whole number of at least 1")
+    _need(min_distance is None or 0 < min_distance < 1, f"min_distance = {min_distance!r}: None, or between 0 and 1")
 
 # %% ../nbs/10_mixtures.ipynb #b3f2e876
-def _batch(alpha: np.ndarray, top: np.ndarray, n: int, rng: np.random.Generator,
-           strength, levels, spacing, floor, step, exact_sum) -> np.ndarray:
-    "Draw `n` candidates and return those that survive, rounded."
-    x = dirichlet(_strengths(strength, levels, spacing, n, rng) * alpha, n, rng)
+def _batch(alpha: np.ndarray,   # (d,) the tempered prior
+           top: np.ndarray,     # (d,) the largest weights
+           recipe: _Recipe,
+           n: int,              # candidates to draw
+           rng: np.random.Generator,
+          ) -> np.ndarray:      # (at most n, d)
+    "Draw candidates and return those that survive, rounded."
+    strengths = _strengths(recipe.strength, recipe.levels, recipe.spacing, n, rng)
+    x = dirichlet(strengths * alpha, n, rng)
     if (top < 1).any(): x = x[(x <= top).all(axis=1)]
-    if floor > 0:
-        x[x < floor] = 0
+    if recipe.floor > 0:
+        x[x < recipe.floor] = 0
         x /= x.sum(axis=1, keepdims=True)
-    return x if step is None else round_to_grid(x, step, exact_sum)
+    return x if recipe.step is None else round_to_grid(x, recipe.step, recipe.exact_sum)
 
+# %% ../nbs/10_mixtures.ipynb #94ff8f06
 BATCH = 1 << 18 # numbers in a batch: small enough for a processor's cache
 
+def _smallest(rows, keys, x, key, n):
+    "Add rows x with their keys to those kept; return the n with the smallest keys, each key once, in order."
+    if len(keys) == n: x, key = x[key < keys[-1]], key[key < keys[-1]]
+    keys, first = np.unique(np.concatenate([keys, key]), return_index=True)
+    return np.concatenate([rows, x])[first[:n]], keys[:n]
+
+# %% ../nbs/10_mixtures.ipynb #00c5efba
 def _pool(draw,                     # function (number of rows, generator) -> (m, d) candidates
           n: int,                   # rows to keep
           d: int,                   # number of domains
@@ -225,13 +275,23 @@ def _pool(draw,                     # function (number of rows, generator) -> (m
     for i, child in enumerate(rng.spawn(-(-draws // size))):
         x = draw(min(size, draws - i * size), child)
         survived += len(x)
-        key = child.integers(1 << 64, size=len(x), dtype=np.uint64) if min_distance is None else _row_keys(x, min_distance, odd)
-        if len(keys) == n: x, key = x[key < keys[-1]], key[key < keys[-1]]
-        keys, first = np.unique(np.concatenate([keys, key]), return_index=True)
-        rows, keys = np.concatenate([rows, x])[first[:n]], keys[:n]
+        if min_distance is None: key = child.integers(1 << 64, size=len(x), dtype=np.uint64)
+        else: key = _row_keys(x, min_distance, odd)
+        rows, keys = _smallest(rows, keys, x, key, n)
     return rows, survived
 
 # %% ../nbs/10_mixtures.ipynb #b588aeb4
+def _as_mixtures(rows: np.ndarray, domains, n: int, drawn: int, survived: int) -> pd.DataFrame:
+    "Make a table of n mixtures, with the runs '1', '2', ..., or raise ValueError if there are too few rows."
+    if len(rows) < n:
+        raise ValueError(f"only {len(rows)} different mixtures of the {n} asked for: {drawn} were drawn and "
+                         f"{survived} were within the bound; raise oversample or bound, or ask for fewer")
+    runs = pd.Index(map(str, range(1, n + 1)), name='run')
+    out = pd.DataFrame(rows, columns=domains, index=runs)
+    out.attrs['sampling'] = {'drawn': drawn, 'within_bound': survived}
+    return out
+
+# %% ../nbs/10_mixtures.ipynb #9744f4fa
 def sample_mixtures(prior: pd.Series | Mapping,        # tokens or shares by domain
                     n: int,                            # number of mixtures
                     *,
@@ -248,34 +308,33 @@ def sample_mixtures(prior: pd.Series | Mapping,        # tokens or shares by dom
                     min_distance: float | None = 1e-5, # mixtures closer in L1 count as one; None keeps repetitions
                    ) -> pd.DataFrame:                  # n x d weights, index run '1'..'n', columns the domains
     "Draw mixtures to train small models on (section 3.1, Algorithm 1; presets `PAPER` and `RELEASE`)."
-    prior = as_prior(prior)
-    _check_options(n, len(prior), strength, levels, spacing, floor, step, oversample, min_distance)
-    if (prior > 0).sum() < 2: raise ValueError(f'the prior has text in one domain only ({prior.idxmax()!r}): there is nothing to mix')
+    prior, recipe = as_prior(prior), _Recipe(strength, levels, spacing, floor, step, exact_sum)
+    _check_numbers(n, oversample, min_distance)
+    _check_recipe(recipe, len(prior))
+    if (prior > 0).sum() < 2:
+        raise ValueError(f'the prior has text in one domain only ({prior.idxmax()!r}): there is nothing to mix')
     alpha, top = tempered(prior, temperature).to_numpy(), _bounds(prior, bound)
-    def draw(m, rng): return _batch(alpha, top, m, rng, strength, levels, spacing, floor, step, exact_sum)
+    def draw(m, rng): return _batch(alpha, top, recipe, m, rng)
     rows, survived = _pool(draw, n, len(prior), n * oversample, min_distance, np.random.default_rng(seed))
-    if len(rows) < n:
-        raise ValueError(f"only {len(rows)} different mixtures of the {n} asked for: {n * oversample} were drawn and {survived} "
-                         "were within the bound; raise oversample or bound, or ask for fewer")
-    out = pd.DataFrame(rows, columns=prior.index, index=pd.Index(map(str, range(1, n + 1)), name='run'))
-    out.attrs['sampling'] = {'drawn': n * oversample, 'within_bound': survived}
-    return out
+    return _as_mixtures(rows, prior.index, n, n * oversample, survived)
 
 # %% ../nbs/10_mixtures.ipynb #4f8f79b9
 def effective_domains(mixtures: pd.DataFrame | pd.Series, # a table of mixtures, or one mixture
                      ) -> pd.Series | float:              # one number a row, from 1 to the number of domains
     "Compute the exponential of the entropy of each mixture."
     x = np.asarray(mixtures, dtype=float)
-    entropy = -(x * np.log(np.where(x > 0, x, 1))).sum(axis=-1)
-    return float(np.exp(entropy)) if x.ndim == 1 else pd.Series(np.exp(entropy), index=mixtures.index, name='effective domains')
+    effective = np.exp(-(x * np.log(np.where(x > 0, x, 1))).sum(axis=-1))
+    if x.ndim == 1: return float(effective)
+    return pd.Series(effective, index=mixtures.index, name='effective domains')
 
 # %% ../nbs/10_mixtures.ipynb #96c1a9b1
 def coverage(mixtures: pd.DataFrame, # n x d table of mixtures
              quantiles: tuple = (0, .1, .25, .5, .75, .9, 1), # which quantiles of the weights
             ) -> pd.DataFrame:       # one row a domain: 'absent' (share of exact zeros), 'mean', then the quantiles
     "Describe how a set of mixtures covers each domain."
-    q = mixtures.quantile(list(quantiles)).T.set_axis([f'{100 * x:g}%' for x in quantiles], axis=1)
-    return pd.concat([(mixtures == 0).mean().rename('absent'), mixtures.mean().rename('mean'), q], axis=1).rename_axis('domain')
+    absent, mean = (mixtures == 0).mean().rename('absent'), mixtures.mean().rename('mean')
+    spread = mixtures.quantile(list(quantiles)).T.set_axis([f'{100 * x:g}%' for x in quantiles], axis=1)
+    return pd.concat([absent, mean, spread], axis=1).rename_axis('domain')
 
 # %% ../nbs/10_mixtures.ipynb #d26b4163
 def distance(a: pd.Series,                # (d,) a mixture
@@ -283,82 +342,129 @@ def distance(a: pd.Series,                # (d,) a mixture
             ) -> float | pd.Series:       # from 0 to 1; of a table one number a row
     "Return the share of the weight that would have to move between two mixtures (total variation)."
     domains = b.columns if isinstance(b, pd.DataFrame) else b.index
-    if set(domains) != set(a.index): raise ValueError(f'the mixtures have other domains: {sorted(set(domains) ^ set(a.index))[0]!r} is in one of them only')
+    other = sorted(set(domains) ^ set(a.index))
+    if other: raise ValueError(f'the mixtures have other domains: {other[0]!r} is in one of them only')
     apart = 0.5 * (b - a[domains]).abs()
     return apart.sum(axis=1) if isinstance(b, pd.DataFrame) else float(apart.sum())
 
-# %% ../nbs/10_mixtures.ipynb #f769454e
-def _check_names(table: pd.DataFrame, domains) -> pd.DataFrame:
-    "Return `table` with text as names of runs and domains, or raise ValueError naming the one at fault."
+# %% ../nbs/10_mixtures.ipynb #486920d4
+def _text_names(table: pd.DataFrame) -> pd.DataFrame:
+    "Return a table with text as names of runs and domains, or raise ValueError naming the one that is there twice."
     if not isinstance(table, pd.DataFrame) or table.empty:
-        raise ValueError("a table of mixtures is a DataFrame with a row for each run and a column for each domain; this one is "
-                         + ('empty' if isinstance(table, pd.DataFrame) else f'a {type(table).__name__}'))
+        what = 'empty' if isinstance(table, pd.DataFrame) else f'a {type(table).__name__}'
+        raise ValueError("a table of mixtures is a DataFrame with a row for each run and a column for each domain; "
+                         f"this one is {what}")
     out = table.set_axis(table.columns.map(str), axis=1).set_axis(table.index.map(str), axis=0)
     for label, names in (('run', out.index), ('domain', out.columns)):
-        if names.has_duplicates: raise ValueError(f"mixtures: {label} {names[names.duplicated()][0]!r} appears twice: keep one, or rename it")
-    known = list(out.columns if domains is None else map(str, domains))
-    for name in ('run', 'index'):
-        if name in out.columns and (domains is None or name not in known):
-            raise ValueError(f"mixtures: column {name!r} looks like the names of the runs: call table.set_index({name!r}) first")
-    unknown = [c for c in out.columns if c not in known]
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], known, 1)
-        raise ValueError(f"mixtures: unknown domain {unknown[0]!r}: " + (f"did you mean {near[0]!r}?" if near else f"the domains are {', '.join(known)}"))
-    missing = [c for c in known if c not in out.columns]
-    if missing: raise ValueError(f"mixtures: no column for domain {missing[0]!r}: add it, with 0 where a run does not use it")
-    return out[known]
+        twice = names[names.duplicated()]
+        if len(twice): raise ValueError(f"mixtures: {label} {twice[0]!r} appears twice: keep one, or rename it")
+    return out
 
+def _check_domains(found: list, wanted: list) -> None:
+    "Raise ValueError for a domain that is not wanted, with the nearest that is, and for one that is missing."
+    strange = [c for c in found if c not in wanted]
+    if strange:
+        near = difflib.get_close_matches(strange[0], wanted, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the domains are {', '.join(wanted)}"
+        raise ValueError(f"mixtures: unknown domain {strange[0]!r}: {hint}")
+    missing = [c for c in wanted if c not in found]
+    if missing:
+        raise ValueError(f"mixtures: no column for domain {missing[0]!r}: add it, with 0 where a run does not use it")
+
+# %% ../nbs/10_mixtures.ipynb #5b96cb16
+def _check_names(table: pd.DataFrame, domains) -> pd.DataFrame:
+    "Return `table` with text as names of runs and domains, or raise ValueError naming the one at fault."
+    out = _text_names(table)
+    wanted = list(out.columns if domains is None else map(str, domains))
+    for name in ('run', 'index'):
+        if name in out.columns and (domains is None or name not in wanted):
+            raise ValueError(f"mixtures: column {name!r} looks like the names of the runs: "
+                             f"call table.set_index({name!r}) first")
+    _check_domains(list(out.columns), wanted)
+    return out[wanted]
+
+# %% ../nbs/10_mixtures.ipynb #1b85fa4b
 def _plain(value): return value.item() if isinstance(value, np.generic) else value # 'nan', not 'np.float64(nan)'
 
-def check_mixtures(table: pd.DataFrame,      # n x d weights, index run, columns domains
-                   domains: list | None = None, # the domains that the columns must be, in any order; None: whatever they are
-                   tolerance: float = 0.005, # how far from 1 a row may sum; the released tables need 0.004
-                   seeds: Sequence = (),     # of the runs, where known: with several, equal mixtures are meant
-                  ) -> pd.DataFrame:         # the same weights as float, index run as text, columns in the order of `domains`
-    "Return `table` with clean types, or raise ValueError naming the run, the domain and the value at fault."
-    table = _check_names(table, domains)
-    out = table.apply(pd.to_numeric, errors='coerce').astype(float).rename_axis(index='run', columns=None)
+def _check_weights(given: pd.DataFrame, out: pd.DataFrame) -> None:
+    "Raise ValueError for a weight that is none, as it was given."
     for bad, why in ((~np.isfinite(out), "not a weight: give a number, and 0 where the run does not use the domain"),
                      (out < 0, "negative: weights are at least 0")):
-        if bad.any(axis=None):
-            i, j = np.argwhere(bad.to_numpy())[0]
-            raise ValueError(f"mixtures: run {out.index[i]!r}, domain {out.columns[j]!r}: {_plain(table.iloc[i, j])!r} is {why} ({int(bad.sum().sum())} such cells)")
+        if not bad.any(axis=None): continue
+        i, j = np.argwhere(bad.to_numpy())[0]
+        raise ValueError(f"mixtures: run {out.index[i]!r}, domain {out.columns[j]!r}: "
+                         f"{_plain(given.iloc[i, j])!r} is {why} ({int(bad.sum().sum())} such cells)")
+
+def _check_sums(out: pd.DataFrame, tolerance: float) -> None:
+    "Raise ValueError for a run whose weights do not sum to 1."
     total = out.sum(axis=1)
     off = (total - 1).abs() > tolerance
     if off.any():
-        raise ValueError(f"mixtures: run {off.idxmax()!r} sums to {total[off.idxmax()]:.6g}, not to 1 within {tolerance:g} ({off.sum()} such runs): "
+        raise ValueError(f"mixtures: run {off.idxmax()!r} sums to {total[off.idxmax()]:.6g}, not to 1 within "
+                         f"{tolerance:g} ({off.sum()} such runs): "
                          "add the weights that are missing, or divide each row by its sum")
+
+# %% ../nbs/10_mixtures.ipynb #1c011a24
+def _warn_of_twins(out: pd.DataFrame) -> None:
+    "Warn where two runs have the same mixture."
     twin = out.duplicated()
-    if twin.any() and len(set(seeds)) <= 1:
-        first = out.index[(out == out.loc[twin.idxmax()]).all(axis=1)][0]
-        warnings.warn(f"mixtures: runs {first!r} and {twin.idxmax()!r} have the same mixture ({twin.sum()} such repetitions); "
-                      "keep them only if you mean to measure the noise", stacklevel=2)
+    if not twin.any(): return
+    first = out.index[(out == out.loc[twin.idxmax()]).all(axis=1)][0]
+    warnings.warn(f"mixtures: runs {first!r} and {twin.idxmax()!r} have the same mixture ({twin.sum()} such "
+                  "repetitions); keep them only if you mean to measure the noise", stacklevel=3)
+
+# %% ../nbs/10_mixtures.ipynb #f769454e
+def check_mixtures(table: pd.DataFrame,      # n x d weights, index run, columns domains
+                   domains: list | None = None, # what the columns must be, in any order; None: whatever they are
+                   tolerance: float = 0.005, # how far from 1 a row may sum; the released tables need 0.004
+                   seeds: Sequence = (),     # of the runs, where known: with several, equal mixtures are meant
+                  ) -> pd.DataFrame:         # weights as float, index run as text, columns in the order of `domains`
+    "Return `table` with clean types, or raise ValueError naming the run, the domain and the value at fault."
+    table = _check_names(table, domains)
+    out = table.apply(pd.to_numeric, errors='coerce').astype(float).rename_axis(index='run', columns=None)
+    _check_weights(table, out)
+    _check_sums(out, tolerance)
+    if len(set(seeds)) <= 1: _warn_of_twins(out)
     return out
 
 # %% ../nbs/10_mixtures.ipynb #1a6fe3f9
-PREFIX = 'train_the_pile_' # what the authors put before the name of a training domain
-
-def _read_yaml(path: Path) -> dict: # path of a YAML file
-    "Read a YAML mapping, refusing a key that appears twice."
+def _strict_loader(path: Path):
+    "Make a YAML loader that refuses a key that appears twice."
     import yaml
     class Loader(yaml.SafeLoader):
         def construct_mapping(self, node, deep=False):
             keys = [k.value for k, _ in node.value]
             twice = [k for k in keys if keys.count(k) > 1]
-            if twice: raise ValueError(f"{path}: key {twice[0]!r} appears twice (line {node.start_mark.line + 1} on): keep one")
+            if twice:
+                line = node.start_mark.line + 1
+                raise ValueError(f"{path}: key {twice[0]!r} appears twice (line {line} on): keep one")
             return super().construct_mapping(node, deep)
-    try: out = yaml.load(Path(path).read_text(encoding='utf-8'), Loader)
+    return Loader
+
+def _read_yaml(path: Path) -> dict: # path of a YAML file
+    "Read a YAML mapping, refusing a key that appears twice."
+    import yaml
+    try: out = yaml.load(Path(path).read_text(encoding='utf-8'), _strict_loader(path))
     except (yaml.YAMLError, UnicodeDecodeError) as e: raise ValueError(f"{path}: not readable as YAML: {e}") from e
-    if not isinstance(out, dict): raise ValueError(f"{path}: expected keys such as `train:` at the top, found {type(out).__name__}")
-    return out
+    if isinstance(out, dict): return out
+    raise ValueError(f"{path}: expected keys such as `train:` at the top, found {type(out).__name__}")
+
+# %% ../nbs/10_mixtures.ipynb #c9f8af86
+PREFIX = 'train_the_pile_' # what the authors put before the name of a training domain
 
 def _as_weight(value, path, key) -> float:
     "Read one weight, or raise ValueError naming the file and the key."
     try: weight = float(value) if not isinstance(value, bool) else np.nan
     except (TypeError, ValueError): weight = np.nan
-    if not (np.isfinite(weight) and weight >= 0): raise ValueError(f"{path}: train: {key}: {value!r} is not a weight: give a number of at least 0")
-    return weight
+    if np.isfinite(weight) and weight >= 0: return weight
+    raise ValueError(f"{path}: train: {key}: {value!r} is not a weight: give a number of at least 0")
 
+def _run_name(path: str | Path) -> str: # n12.yaml -> '12', other.yaml -> 'other'
+    "Name a run after its file."
+    stem = Path(path).stem
+    return stem[1:] if re.fullmatch(r'n\d+', stem) else stem
+
+# %% ../nbs/10_mixtures.ipynb #068001cd
 def load_mixture(path: str | Path,          # a YAML file in the authors' format
                  prefix: str = PREFIX,      # what stands before the domain's name in each key of `train:`
                  tolerance: float = 0.005,  # how far from 1 the weights may sum
@@ -366,24 +472,23 @@ def load_mixture(path: str | Path,          # a YAML file in the authors' format
     "Read one mixture from a YAML file."
     content = _read_yaml(path)
     train = content.pop('train', None)
-    if not isinstance(train, dict) or not train: raise ValueError(f"{path}: no key `train:` with a weight for each domain")
+    if not isinstance(train, dict) or not train:
+        raise ValueError(f"{path}: no key `train:` with a weight for each domain")
     for key in train:
-        if not str(key).startswith(prefix):
-            raise ValueError(f"{path}: train: {key!r} does not begin with {prefix!r}: rename it, or pass the prefix that your files use (prefix='' for none)")
-    out = pd.Series({str(k)[len(prefix):]: _as_weight(v, path, k) for k, v in train.items()}, name=_run_name(path))
-    if abs(out.sum() - 1) > tolerance: raise ValueError(f"{path}: the weights under `train:` sum to {out.sum():.6g}, not to 1 within {tolerance:g}")
+        if str(key).startswith(prefix): continue
+        raise ValueError(f"{path}: train: {key!r} does not begin with {prefix!r}: "
+                         "rename it, or pass the prefix that your files use (prefix='' for none)")
+    weights = {str(k)[len(prefix):]: _as_weight(v, path, k) for k, v in train.items()}
+    out = pd.Series(weights, name=_run_name(path))
+    if abs(out.sum() - 1) > tolerance:
+        raise ValueError(f"{path}: the weights under `train:` sum to {out.sum():.6g}, not to 1 within {tolerance:g}")
     out.attrs['extra'] = content
     return out
-
-def _run_name(path: str | Path) -> str: # n12.yaml -> '12', other.yaml -> 'other'
-    "Name a run after its file."
-    stem = Path(path).stem
-    return stem[1:] if re.fullmatch(r'n\d+', stem) else stem
 
 # %% ../nbs/10_mixtures.ipynb #08da4790
 def save_mixture(mixture: pd.Series,         # weights by domain
                  path: str | Path,           # the YAML file to write
-                 extra: dict | None = None,  # the other keys (`valid`, `model_name`, ...); None: what `load_mixture` kept
+                 extra: dict | None = None,  # the other keys (`valid`, ...); None: what `load_mixture` kept
                  prefix: str = PREFIX,       # put before each domain's name
                 ) -> Path:                   # the file
     "Write one mixture as a YAML file in the authors' format."
@@ -391,40 +496,48 @@ def save_mixture(mixture: pd.Series,         # weights by domain
     row = check_mixtures(mixture.to_frame().T).iloc[0]
     extra = dict(mixture.attrs.get('extra', {}) if extra is None else extra)
     if 'train' in extra: raise ValueError("extra: the key 'train' holds the weights; give them as `mixture`")
-    text = yaml.safe_dump({'train': {prefix + k: float(v) for k, v in row.items()}, **extra}, sort_keys=False, allow_unicode=True)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile('w', dir=path.parent, prefix=f'.{path.name}.', delete=False, encoding='utf-8') as f: f.write(text)
-    try: os.replace(f.name, path)
-    except OSError: os.unlink(f.name); raise
-    return path
+    weights = {prefix + k: float(v) for k, v in row.items()}
+    return write_file(path, yaml.safe_dump({'train': weights, **extra}, sort_keys=False, allow_unicode=True))
 
 # %% ../nbs/10_mixtures.ipynb #b8308ec2
+def _file_name(run: str) -> str:
+    "Name the file of a run, so that `_run_name` reads the run off it."
+    if re.fullmatch(r'n\d+', run) or not re.fullmatch(r'\w[\w.+-]*', run):
+        raise ValueError(f"run {run!r} cannot be the name of a file that is read back as that run: "
+                         "use letters, digits, '_', '-', and no 'n' before a number")
+    return f"{'n' if run.isdecimal() else ''}{run}.yaml"
+
 def save_mixtures(table: pd.DataFrame,       # n x d table of mixtures
                   folder: str | Path,        # where to write `n1.yaml`, `n2.yaml`, ...
-                  extra: dict | None = None, # keys that every file gets besides `train`; None: what `load_mixtures` kept
+                  extra: dict | None = None, # keys for every file besides `train`; None: what `load_mixtures` kept
                   prefix: str = PREFIX,      # put before each domain's name
                  ) -> list[Path]:            # the files, in the order of the rows
     "Write each mixture of a table as a YAML file."
     extra, table = (table.attrs.get('extra', {}) if extra is None else extra), check_mixtures(table)
-    for run in table.index:
-        if re.fullmatch(r'n\d+', run) or not re.fullmatch(r'\w[\w.+-]*', run):
-            raise ValueError(f"run {run!r} cannot be the name of a file that is read back as that run: use letters, digits, '_', '-', and no 'n' before a number")
-    return [save_mixture(row, Path(folder) / f"{'n' if run.isdecimal() else ''}{run}.yaml", extra, prefix) for run, row in table.iterrows()]
+    paths = [Path(folder)/_file_name(run) for run in table.index]
+    return [save_mixture(row, path, extra, prefix) for path, (_, row) in zip(paths, table.iterrows())]
+
+# %% ../nbs/10_mixtures.ipynb #43743f7e
+def _by_number(path: Path) -> tuple:
+    "Order files: those of numbered runs first, by their numbers, then the others by name."
+    name = _run_name(path)
+    return not name.isdecimal(), int(name) if name.isdecimal() else 0, path.name
 
 def load_mixtures(folder: str | Path,       # a folder of YAML files, one a run
                   prefix: str = PREFIX,     # what stands before the domain's name
                   tolerance: float = 0.005, # how far from 1 the weights of a run may sum
-                 ) -> pd.DataFrame:         # n x d table, runs in the order of their numbers; keys that all files share in `.attrs['extra']`
+                 ) -> pd.DataFrame:         # n x d, numbered runs in order; what all files share in `.attrs['extra']`
     "Read a folder of mixtures."
-    paths = sorted(Path(folder).glob('*.yaml'), key=lambda p: (not _run_name(p).isdecimal(), int(_run_name(p)) if _run_name(p).isdecimal() else 0, p.name))
+    paths = sorted(Path(folder).glob('*.yaml'), key=_by_number)
     if not paths: raise ValueError(f"{folder}: no .yaml files here; expected n1.yaml, n2.yaml, ...")
     rows = [load_mixture(p, prefix, tolerance) for p in paths]
+    domains = rows[0].index
     for path, row in zip(paths, rows):
-        other = sorted(set(row.index) ^ set(rows[0].index))
-        if other: raise ValueError(f"{path}: domain {other[0]!r} is in one of {path.name} and {paths[0].name} but not in the other; give every file the same domains")
-    extras = [r.attrs['extra'] for r in rows]
-    out = check_mixtures(pd.DataFrame([r.rename_axis(None).to_numpy() for r in (r[rows[0].index] for r in rows)],
-                                      columns=rows[0].index, index=[r.name for r in rows]), tolerance=tolerance)
+        other = sorted(set(row.index) ^ set(domains))
+        if other:
+            raise ValueError(f"{path}: domain {other[0]!r} is in one of {path.name} and {paths[0].name} "
+                             "but not in the other; give every file the same domains")
+    table = pd.DataFrame([r[domains].to_numpy() for r in rows], columns=domains, index=[r.name for r in rows])
+    out, extras = check_mixtures(table, tolerance=tolerance), [r.attrs['extra'] for r in rows]
     out.attrs['extra'] = {k: v for k, v in extras[0].items() if all(e.get(k) == v for e in extras)}
     return out

@@ -7,15 +7,15 @@ __all__ = ['LOSS_COLUMNS', 'AUTHORS', 'long_losses', 'check_losses', 'Swarm', 'f
            'save_swarm', 'load_swarm', 'list_swarms']
 
 # %% ../nbs/15_swarms.ipynb #781f0384
-import json, os, shutil, tempfile
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from .files import ROOT, moved, whole_folder
 from .mixtures import check_mixtures
-from .files import ROOT, moved
 from .paper import DOMAINS, authors_dir
 
 _MOVED = {'load_scores': 'tasks', 'task_title': 'tasks', 'method_of': 'measures', 'setting': 'ledger'}
@@ -28,8 +28,36 @@ def long_losses(wide: pd.DataFrame, # losses in nats per token: one row a run (t
                 tokens: int,        # training tokens that every run had seen when it was measured
                ) -> pd.DataFrame:   # columns `run`, `tokens`, `domain`, `loss`
     "Turn a wide table of losses into the long form that swarms keep."
-    runs, domains = wide.index.astype(str), wide.columns
-    return pd.DataFrame({'run': np.repeat(runs.to_numpy(object), len(domains)), 'tokens': int(tokens), 'domain': np.tile(domains.to_numpy(object), len(runs)), 'loss': wide.to_numpy().ravel()})[LOSS_COLUMNS]
+    runs, domains = wide.index.astype(str).to_numpy(object), wide.columns.to_numpy(object)
+    return pd.DataFrame({'run': np.repeat(runs, len(domains)),
+                         'tokens': int(tokens),
+                         'domain': np.tile(domains, len(runs)),
+                         'loss': wide.to_numpy().ravel()})[LOSS_COLUMNS]
+
+# %% ../nbs/15_swarms.ipynb #e75a432c
+def _check_values(out: pd.DataFrame, tokens: pd.Series, source: str):
+    "Refuse a loss that is no number, and a number of tokens that is none."
+    bad = ~np.isfinite(out['loss'])
+    if bad.any():
+        r = out[bad].iloc[0]
+        raise ValueError(f"{source}: run {r['run']!r} has no usable loss on {r['domain']!r} ({bad.sum()} such cells): "
+                         "measure it again, or drop the run from both tables")
+    bad = ~(tokens > 0)
+    if bad.any():
+        r = out[bad].iloc[0]
+        raise ValueError(f"{source}: run {r['run']!r} has tokens = {r['tokens']}; "
+                         "give the training tokens seen, a whole number above 0")
+
+def _check_runs(out: pd.DataFrame, runs: list, source: str):
+    "Refuse a run without a mixture, and two losses of one run on one domain at one time."
+    homeless = sorted(set(out['run']) - set(runs))
+    if homeless:
+        raise ValueError(f"{source}: run {homeless[0]!r} has losses but no mixture ({len(homeless)} such runs): "
+                         "add its row to the mixtures")
+    twice = out[out.duplicated(['run', 'tokens', 'domain'])]
+    if len(twice):
+        r = twice.iloc[0]
+        raise ValueError(f"{source}: run {r['run']!r} has two losses on {r['domain']!r} at {r['tokens']} tokens: keep one")
 
 # %% ../nbs/15_swarms.ipynb #d1722823
 def check_losses(losses: pd.DataFrame,   # long table with the columns `run`, `tokens`, `domain`, `loss`
@@ -38,25 +66,15 @@ def check_losses(losses: pd.DataFrame,   # long table with the columns `run`, `t
                 ) -> pd.DataFrame:       # the same table with clean types
     "Return `losses` with clean types, or raise ValueError naming the run and domain at fault."
     missing = [c for c in LOSS_COLUMNS if c not in losses.columns]
-    if missing: raise ValueError(f"{source}: no column {missing[0]!r}; a table of losses has the columns {', '.join(LOSS_COLUMNS)}")
+    if missing:
+        raise ValueError(f"{source}: no column {missing[0]!r}; "
+                         f"a table of losses has the columns {', '.join(LOSS_COLUMNS)}")
     out = losses[LOSS_COLUMNS].astype({'run': str, 'domain': str}).reset_index(drop=True)
     out['loss'] = pd.to_numeric(out['loss'], errors='coerce').astype(float)
-    bad = out[~np.isfinite(out['loss'])]
-    if len(bad):
-        r = bad.iloc[0]
-        raise ValueError(f"{source}: run {r['run']!r} has no usable loss on {r['domain']!r} ({len(bad)} such cells): "
-                         "measure it again, or drop the run from both tables")
     tokens = pd.to_numeric(out['tokens'], errors='coerce')
-    if tokens.isna().any() or (tokens <= 0).any():
-        r = out[tokens.isna() | (tokens <= 0)].iloc[0]
-        raise ValueError(f"{source}: run {r['run']!r} has tokens = {r['tokens']}; give the training tokens seen, a whole number above 0")
+    _check_values(out, tokens, source)
     out['tokens'] = tokens.astype('int64')
-    unknown = sorted(set(out['run']) - set(runs))
-    if unknown: raise ValueError(f"{source}: run {unknown[0]!r} has losses but no mixture ({len(unknown)} such runs): add its row to the mixtures")
-    twice = out[out.duplicated(['run', 'tokens', 'domain'])]
-    if len(twice):
-        r = twice.iloc[0]
-        raise ValueError(f"{source}: run {r['run']!r} has two losses on {r['domain']!r} at {r['tokens']} tokens: keep one")
+    _check_runs(out, runs, source)
     return out
 
 # %% ../nbs/15_swarms.ipynb #8486a6b1
@@ -67,37 +85,41 @@ class Swarm:
     mixtures: pd.DataFrame  # weights, one row a run, one column a training domain
     losses: pd.DataFrame    # columns `run`, `tokens`, `domain`, `loss` (nats per token)
     meta: dict = field(default_factory=dict)  # how it was made: sizes, tokens, seeds, versions
-    hosts: pd.DataFrame | None = None  # where text by host was measured: final losses, one row a run, one column 'domain/host'
+    hosts: pd.DataFrame | None = None         # where measured: final losses by host, runs x 'domain/host'
 
     def __post_init__(self):
-        mixtures = check_mixtures(self.mixtures, tolerance=0.005, seeds=self.meta.get('seeds', ())).rename_axis(index='run')
-        object.__setattr__(self, 'mixtures', mixtures)
-        object.__setattr__(self, 'losses', check_losses(self.losses, list(mixtures.index), f'swarm {self.name!r}'))
+        mixtures = check_mixtures(self.mixtures, tolerance=0.005, seeds=self.meta.get('seeds', ()))
+        losses = check_losses(self.losses, list(mixtures.index), f'swarm {self.name!r}')
+        object.__setattr__(self, 'mixtures', mixtures.rename_axis(index='run'))   # the class is frozen
+        object.__setattr__(self, 'losses', losses)
 
     def __len__(self): return len(self.mixtures)
-    def __repr__(self): return f'Swarm({self.name!r}, {len(self)} runs, {len(self.domains)} domains, losses on {len(self.targets)})'
+    def __repr__(self):
+        what = f'{len(self)} runs, {len(self.domains)} domains, losses on {len(self.targets)}'
+        return f'Swarm({self.name!r}, {what})'
 
     @property
-    def domains(self) -> list[str]:
-        "List the training domains, in the order of the columns."
-        return list(self.mixtures.columns)
-
+    def domains(self) -> list[str]: return list(self.mixtures.columns)           # in the order of the columns
     @property
-    def targets(self) -> list[str]:
-        "List the domains that have a validation loss, in order of appearance."
-        return list(self.losses['domain'].unique())
+    def targets(self) -> list[str]: return list(self.losses['domain'].unique())  # those with a loss, as they appear
 
 # %% ../nbs/15_swarms.ipynb #3b1d09ab
 def final_losses(self: Swarm,
                  tokens: int = None, # training tokens after which it was measured; default: the last point of each run
                 ) -> pd.DataFrame:   # runs x domains, nats per token
     "Return the wide table of losses at the last measured point of each run, or at an earlier one."
-    points = self.losses['tokens'].unique()
-    if tokens is not None and tokens not in points: raise ValueError(f"swarm {self.name!r} was not measured at {tokens} tokens, but at {', '.join(map(str, sorted(points)))}")
-    at = self.losses.groupby('run')['tokens'].transform('max') if tokens is None else tokens
-    wide = self.losses[self.losses['tokens'] == at].pivot(index='run', columns='domain', values='loss')
-    return wide.reindex(index=[r for r in self.mixtures.index if r in wide.index], columns=[d for d in self.targets if d in wide]).rename_axis(index='run', columns=None)
+    losses, points = self.losses, self.losses['tokens'].unique()
+    if tokens is not None and tokens not in points:
+        measured = ', '.join(map(str, sorted(points)))
+        raise ValueError(f"swarm {self.name!r} was not measured at {tokens} tokens, but at {measured}")
+    at = losses.groupby('run')['tokens'].transform('max') if tokens is None else tokens
+    wide = losses[losses['tokens'] == at].pivot(index='run', columns='domain', values='loss')
+    runs, domains = [r for r in self.mixtures.index if r in wide.index], [d for d in self.targets if d in wide]
+    return wide.reindex(index=runs, columns=domains).rename_axis(index='run', columns=None)
 
+Swarm.final_losses = final_losses
+
+# %% ../nbs/15_swarms.ipynb #b54d4277
 def xy(self: Swarm,
        target: str,        # domain whose validation loss is the label
        tokens: int = None, # training tokens after which it was measured; default: the last point of each run
@@ -108,6 +130,9 @@ def xy(self: Swarm,
     y = self.final_losses(tokens)[target].dropna()
     return self.mixtures.loc[y.index], y
 
+Swarm.xy = xy
+
+# %% ../nbs/15_swarms.ipynb #8b27c0ae
 def subset(self: Swarm,
            runs,             # names of the runs to keep, in the order wanted
            name: str = None, # name of the smaller swarm; default: the same name
@@ -116,10 +141,33 @@ def subset(self: Swarm,
     runs = [str(r) for r in runs]
     gone = [r for r in runs if r not in self.mixtures.index]
     if gone: raise ValueError(f"swarm {self.name!r} has no run {gone[0]!r} ({len(gone)} such names)")
-    return Swarm(name or self.name, self.mixtures.loc[runs], self.losses[self.losses['run'].isin(runs)], dict(self.meta),
-                 None if self.hosts is None else self.hosts.loc[[r for r in runs if r in self.hosts.index]])
+    losses = self.losses[self.losses['run'].isin(runs)]
+    hosts = None if self.hosts is None else self.hosts.loc[[r for r in runs if r in self.hosts.index]]
+    return Swarm(name or self.name, self.mixtures.loc[runs], losses, dict(self.meta), hosts)
 
-Swarm.final_losses, Swarm.xy, Swarm.subset = final_losses, xy, subset
+Swarm.subset = subset
+
+# %% ../nbs/15_swarms.ipynb #86dda842
+def _check_alike(first: Swarm, other: Swarm):
+    "Refuse two swarms whose runs were not trained alike."
+    for what, of in (('configuration', lambda s: s.meta.get('config')),
+                     ('domains', lambda s: s.domains),
+                     ('tokenizer', lambda s: s.meta.get('model'))):
+        a, b = of(first), of(other)
+        if a == b: continue
+        raise ValueError(f'swarms {first.name!r} and {other.name!r} differ in their {what}: {a} and {b}; '
+                         'only runs trained alike can be joined')
+
+def _joined_meta(swarms: list) -> dict:
+    "Add up what the swarms say of themselves; the rest is that of the first."
+    first, metas = swarms[0], [s.meta for s in swarms]
+    meta = dict(first.meta)
+    for key in ('runs', 'of', 'seconds', 'seeds', 'broken'):
+        if key in meta: meta[key] = sum((m[key] for m in metas[1:]), start=meta[key])
+    if 'complete' in meta: meta['complete'] = all(m['complete'] for m in metas)
+    if 'largest_epochs' in meta:
+        meta['largest_epochs'] = {d: max(m['largest_epochs'][d] for m in metas) for d in first.domains}
+    return meta
 
 # %% ../nbs/15_swarms.ipynb #8e964425
 def join_swarms(name: str,    # what to call the whole
@@ -127,19 +175,13 @@ def join_swarms(name: str,    # what to call the whole
                ) -> Swarm:    # its meta is that of the first, with counts, seeds and seconds of all
     "Return the runs of several swarms as one swarm."
     if not swarms: raise ValueError(f'{name}: no swarms to join')
-    first = swarms[0]
-    for s in swarms[1:]:
-        for what, a, b in (('configuration', first.meta.get('config'), s.meta.get('config')), ('domains', first.domains, s.domains), ('tokenizer', first.meta.get('model'), s.meta.get('model'))):
-            if a != b: raise ValueError(f'swarms {first.name!r} and {s.name!r} differ in their {what}: {a} and {b}; only runs trained alike can be joined')
+    for s in swarms[1:]: _check_alike(swarms[0], s)
     mixtures = pd.concat([s.mixtures for s in swarms])
-    if mixtures.index.has_duplicates: raise ValueError(f'run {mixtures.index[mixtures.index.duplicated()][0]!r} is in two of the swarms: rename one')
-    meta = dict(first.meta)
-    for key in ('runs', 'of', 'seconds', 'seeds', 'broken'):
-        if key in meta: meta[key] = sum((s.meta[key] for s in swarms[1:]), start=meta[key])
-    if 'complete' in meta: meta['complete'] = all(s.meta['complete'] for s in swarms)
-    if 'largest_epochs' in meta: meta['largest_epochs'] = {d: max(s.meta['largest_epochs'][d] for s in swarms) for d in first.domains}
+    twice = mixtures.index[mixtures.index.duplicated()]
+    if len(twice): raise ValueError(f'run {twice[0]!r} is in two of the swarms: rename one')
+    losses = pd.concat([s.losses for s in swarms], ignore_index=True)
     hosts = pd.concat([s.hosts for s in swarms]) if all(s.hosts is not None for s in swarms) else None
-    return Swarm(name, mixtures, pd.concat([s.losses for s in swarms], ignore_index=True), meta, hosts)
+    return Swarm(name, mixtures, losses, _joined_meta(swarms), hosts)
 
 # %% ../nbs/15_swarms.ipynb #a0327b98
 def save_swarm(swarm: Swarm,
@@ -147,22 +189,12 @@ def save_swarm(swarm: Swarm,
                overwrite: bool = False,  # replace a swarm that is there already
               ) -> Path:
     "Write a swarm as `mixtures.parquet`, `losses.parquet` and `swarm.json`, all or nothing."
-    folder = Path(folder)
-    if folder.exists() and not overwrite: raise FileExistsError(f'{folder} exists; pass overwrite=True to replace it')
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f'.{folder.name}-', dir=folder.parent))
-    try:
+    with whole_folder(folder, overwrite) as new:
         swarm.mixtures.reset_index().to_parquet(new/'mixtures.parquet', index=False)
         swarm.losses.to_parquet(new/'losses.parquet', index=False)
         if swarm.hosts is not None: swarm.hosts.reset_index().to_parquet(new/'hosts.parquet', index=False)
         (new/'swarm.json').write_text(json.dumps({'name': swarm.name, **swarm.meta}, indent=1) + '\n')
-        new.chmod(0o755)
-        if folder.exists(): shutil.rmtree(folder)
-        os.replace(new, folder)
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
-        raise
-    return folder
+    return Path(folder)
 
 # %% ../nbs/15_swarms.ipynb #a1165eec
 def _read_runs(path):
@@ -173,16 +205,18 @@ def _read_runs(path):
 
 # %% ../nbs/15_swarms.ipynb #a860792b
 def _load_pair(mixtures_csv, losses_csv, tokens=1):
+    "Load a swarm from two CSV files; losses may be wide, or long."
     mixtures = check_mixtures(_read_runs(mixtures_csv), tolerance=0.005)
     table = pd.read_csv(losses_csv)
-    if {'run', 'domain', 'loss'} <= set(table.columns):
-        losses = table if 'tokens' in table.columns else table.assign(tokens=tokens)
-    else:
-        losses = long_losses(_read_runs(losses_csv), tokens)
-    losses = check_losses(losses, list(mixtures.index), str(losses_csv))
+    if not {'run', 'domain', 'loss'} <= set(table.columns): table = long_losses(_read_runs(losses_csv), tokens)
+    elif 'tokens' not in table.columns: table = table.assign(tokens=tokens)
+    losses = check_losses(table, list(mixtures.index), str(losses_csv))
     lost = [r for r in mixtures.index if r not in set(losses['run'])]
-    if lost: raise ValueError(f'{losses_csv}: no loss for run {lost[0]!r} of {mixtures_csv} ({len(lost)} such runs): train and measure it, or drop its row')
-    return Swarm(Path(mixtures_csv).stem, mixtures, losses, {'mixtures': str(mixtures_csv), 'losses': str(losses_csv)})
+    if lost:
+        raise ValueError(f'{losses_csv}: no loss for run {lost[0]!r} of {mixtures_csv} ({len(lost)} such runs): '
+                         'train and measure it, or drop its row')
+    made = {'mixtures': str(mixtures_csv), 'losses': str(losses_csv)}
+    return Swarm(Path(mixtures_csv).stem, mixtures, losses, made)
 
 # %% ../nbs/15_swarms.ipynb #6ca6a272
 AUTHORS = {  # name: (mixtures, losses, parameters as the paper calls them, training tokens)
@@ -194,38 +228,62 @@ AUTHORS = {  # name: (mixtures, losses, parameters as the paper calls them, trai
 
 # %% ../nbs/15_swarms.ipynb #7604160d
 def _load_authors(name):
+    "Load one of the authors' tables, with our names of domains and runs."
     mixtures_csv, losses_csv, size, tokens = AUTHORS[name]
+    of_weight = {d.train_column: d.name for d in DOMAINS.values()}
+    of_loss = {d.loss_column: d.name for d in DOMAINS.values() if d.loss_column}
     folder = authors_dir()
-    mixtures = _read_runs(folder/mixtures_csv).rename(columns={d.train_column: d.name for d in DOMAINS.values()})
-    wide = _read_runs(folder/losses_csv).rename(columns={d.loss_column: d.name for d in DOMAINS.values() if d.loss_column})
-    if name == 'authors/1b-test': mixtures.index = wide.index = pd.Index([str(i + 1) for i in range(len(wide))], name='run')
-    return Swarm(name, mixtures, long_losses(wide, tokens), {'source': 'authors', 'parameters': size, 'tokens': tokens})
+    mixtures = _read_runs(folder/mixtures_csv).rename(columns=of_weight)
+    wide = _read_runs(folder/losses_csv).rename(columns=of_loss)
+    if name == 'authors/1b-test':
+        models = pd.Index([str(i + 1) for i in range(len(wide))], name='run')
+        mixtures.index = wide.index = models
+    made = {'source': 'authors', 'parameters': size, 'tokens': tokens}
+    return Swarm(name, mixtures, long_losses(wide, tokens), made)
+
+# %% ../nbs/15_swarms.ipynb #2172ab0c
+REPLICATION = ROOT/'data'/'replication'   # our own swarms
+
+def _no_swarm(source, folder):
+    "Make the error for a source in which there is no swarm."
+    if (folder/'definition.json').is_file():
+        return FileNotFoundError(f'{source}: a swarm under way, with no swarm.json yet: call train_swarm again to '
+                                 'finish it, or regmix.proxies.gather(folder, corpus) for what is finished')
+    ours = [f'replication/{p.parent.name}' for p in sorted(REPLICATION.glob('*/swarm.json'))]
+    return FileNotFoundError(f"{source}: neither a swarm's folder (no swarm.json in it) "
+                             f"nor one of {', '.join([*AUTHORS, *ours])}")
+
+def _load_folder(folder):
+    "Load what `save_swarm` wrote."
+    meta = json.loads((folder/'swarm.json').read_text())
+    name = meta.pop('name', folder.name)
+    hosts = folder/'hosts.parquet'
+    return Swarm(name, pd.read_parquet(folder/'mixtures.parquet').set_index('run'),
+                 pd.read_parquet(folder/'losses.parquet'), meta,
+                 pd.read_parquet(hosts).set_index('run') if hosts.is_file() else None)
 
 # %% ../nbs/15_swarms.ipynb #443fae32
-def load_swarm(source, # a name in `AUTHORS`, 'replication/<name>' (ours, in data/replication), a folder, or a pair (mixtures.csv, losses.csv)
+def load_swarm(source, # a name in `AUTHORS`, 'replication/<name>' (ours), a folder, or a pair (mixtures.csv, losses.csv)
               ) -> Swarm:
     "Load a swarm, wherever it comes from; raise AuthorsLogsMissing if the authors' logs are wanted and not here."
     if isinstance(source, (tuple, list)): return _load_pair(*source)
     if str(source) in AUTHORS: return _load_authors(str(source))
     folder = ROOT/'data'/source if str(source).startswith('replication/') else Path(source)
-    if not (folder/'swarm.json').is_file():
-        if (folder/'definition.json').is_file(): raise FileNotFoundError(f'{source}: a swarm under way, with no swarm.json yet: call train_swarm again to finish it, or regmix.proxies.gather(folder, corpus) for what is finished')
-        ours = [f'replication/{p.parent.name}' for p in sorted((ROOT/'data'/'replication').glob('*/swarm.json'))]
-        raise FileNotFoundError(f"{source}: neither a swarm's folder (no swarm.json in it) nor one of {', '.join([*AUTHORS, *ours])}")
-    meta = json.loads((folder/'swarm.json').read_text())
-    name = meta.pop('name', folder.name)
-    hosts = pd.read_parquet(folder/'hosts.parquet').set_index('run') if (folder/'hosts.parquet').is_file() else None
-    return Swarm(name, pd.read_parquet(folder/'mixtures.parquet').set_index('run'), pd.read_parquet(folder/'losses.parquet'), meta, hosts)
+    if not (folder/'swarm.json').is_file(): raise _no_swarm(source, folder)
+    return _load_folder(folder)
 
 # %% ../nbs/15_swarms.ipynb #f6f758fb
-def list_swarms(folder: str | Path = ROOT/'data'/'replication', # whose subfolders are swarms
+def _row_of(swarm: Swarm) -> dict:
+    "Say in one row what a swarm trained here says of itself."
+    m = swarm.meta
+    return dict(swarm=swarm.name, model=m['config']['model'], vocabulary=m['model']['vocab_size'],
+                runs=m['runs'] - len(m['broken']), of=m['of'], domains=len(swarm.domains),
+                tokens=m['tokens'], points=swarm.losses['tokens'].nunique(),
+                epochs=max(m['largest_epochs'].values()), hours=round(m['seconds'] / 3600, 2))
+
+def list_swarms(folder: str | Path = REPLICATION, # whose subfolders are swarms
                ) -> pd.DataFrame: # index swarm; columns model, vocabulary, runs, of, domains, tokens, points, epochs, hours
-    "Tabulate the swarms in a folder: size, number of runs that are finished and sound, of how many, training tokens, times measured, most epochs of any domain, hours of one core or device."
-    rows = []
-    for path in sorted(Path(folder).glob('*/swarm.json')):
-        s = load_swarm(path.parent)
-        m = s.meta
-        rows.append(dict(swarm=s.name, model=m['config']['model'], vocabulary=m['model']['vocab_size'], runs=m['runs'] - len(m['broken']), of=m['of'], domains=len(s.domains),
-                         tokens=m['tokens'], points=s.losses['tokens'].nunique(), epochs=max(m['largest_epochs'].values()), hours=round(m['seconds'] / 3600, 2)))
+    "Tabulate the swarms in a folder: size, sound runs of how many, tokens, times measured, most epochs of any domain, hours of one core or device."
+    rows = [_row_of(load_swarm(path.parent)) for path in sorted(Path(folder).glob('*/swarm.json'))]
     if not rows: raise FileNotFoundError(f'{folder}: no swarm in it')
     return pd.DataFrame(rows).set_index('swarm')

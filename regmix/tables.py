@@ -21,47 +21,69 @@ from .swarms import AUTHORS, Swarm, check_losses, load_swarm, long_losses
 # %% ../nbs/17_tables.ipynb #067d78c2
 def _text(path: Path) -> str:
     data = path.read_bytes()
-    if data[:2] in (b'\xff\xfe', b'\xfe\xff'): raise ValueError(f'{path}: this is UTF-16 ("Unicode text" of a spreadsheet): save it as CSV in UTF-8')
+    if data[:2] in (b'\xff\xfe', b'\xfe\xff'):
+        raise ValueError(f'{path}: this is UTF-16 ("Unicode text" of a spreadsheet): save it as CSV in UTF-8')
     try: return data.decode('utf-8-sig')
-    except UnicodeDecodeError as e: raise ValueError(f'{path}: byte {e.start} is no UTF-8 ({data[e.start:e.start + 4]!r}): save the file as CSV in UTF-8') from None
+    except UnicodeDecodeError as e:
+        near = data[e.start:e.start + 4]
+        raise ValueError(f'{path}: byte {e.start} is no UTF-8 ({near!r}): save the file as CSV in UTF-8') from None
 
 def _separator(path, header: str) -> str:
     columns = {s: len(next(csv.reader([header], delimiter=s), [])) for s in ',;\t'}
     best = max(columns.values())
     found = [s for s, n in columns.items() if n == best]
-    if best > 1 and len(found) > 1: raise ValueError(f'{path}: the header could be cut at {" or at ".join(map(repr, found))} into {best} columns: {header[:60]!r}; use commas alone')
+    if best > 1 and len(found) > 1:
+        cuts = ' or at '.join(map(repr, found))
+        raise ValueError(f'{path}: the header could be cut at {cuts} into {best} columns: {header[:60]!r}; '
+                         'use commas alone')
     return found[0]
 
+# %% ../nbs/17_tables.ipynb #190f9745
 def _csv(path: Path) -> pd.DataFrame:
+    "Read a CSV file as text, each row under the number of its line."
     text = _text(path)
     first = next((line for line in text.splitlines() if line.strip()), '')
     if not first: raise ValueError(f'{path}: the file is empty')
-    lines, rows = csv.reader(io.StringIO(text), delimiter=_separator(path, first), strict=True), []
-    try: rows = [(lines.line_num, [c.strip() for c in row]) for row in lines if row]
+    lines = csv.reader(io.StringIO(text), delimiter=_separator(path, first), strict=True)
+    try: rows = {lines.line_num: [c.strip() for c in row] for row in lines if row}
     except csv.Error as e: raise ValueError(f'{path}: line {lines.line_num}: {e}') from None
-    header = rows[0][1]
-    for line, row in rows[1:]:
-        if len(row) != len(header): raise ValueError(f'{path}: line {line} has {len(row)} cells, the header has {len(header)}: a name or a value is missing, or there is one too many')
-    return pd.DataFrame([row for _, row in rows[1:]], index=[line for line, _ in rows[1:]], columns=header, dtype=object)
+    header, *cells = rows.values()
+    for line, row in rows.items():
+        if len(row) == len(header): continue
+        raise ValueError(f'{path}: line {line} has {len(row)} cells, the header has {len(header)}: '
+                         'a name or a value is missing, or there is one too many')
+    return pd.DataFrame(cells, index=list(rows)[1:], columns=header, dtype=object)
+
+# %% ../nbs/17_tables.ipynb #509e8630
+def _as_text(v) -> str:
+    if v is None or v is pd.NA or v != v: return ''
+    return repr(float(v)) if isinstance(v, float | np.floating) else str(v)
 
 def _parquet(path: Path) -> pd.DataFrame:
+    "Read a parquet file as text, each row under its number."
     table = pd.read_parquet(path)
-    if not (isinstance(table.index, pd.RangeIndex) and table.index.name is None): table = table.reset_index(names=table.index.name or '')
-    def cell(v): return '' if v is None or v is pd.NA or v != v else repr(float(v)) if isinstance(v, float | np.floating) else str(v)
-    return pd.DataFrame({i: table.iloc[:, i].map(cell) for i in range(table.shape[1])}, dtype=object).set_axis([str(c) for c in table.columns], axis=1).set_axis(range(1, len(table) + 1))
+    counted = isinstance(table.index, pd.RangeIndex) and table.index.name is None
+    if not counted: table = table.reset_index(names=table.index.name or '')
+    cells = {i: table.iloc[:, i].map(_as_text) for i in range(table.shape[1])}
+    text = pd.DataFrame(cells, dtype=object).set_axis([str(c) for c in table.columns], axis=1)
+    return text.set_axis(range(1, len(table) + 1))
 
 # %% ../nbs/17_tables.ipynb #7df6afda
+_READ = {'.csv': _csv, '.tsv': _csv, '.txt': _csv, '.parquet': _parquet}
+
 def read_cells(path: str | Path, # a file that ends in .csv, .tsv, .txt or .parquet
-              ) -> pd.DataFrame: # text, '' where a cell is empty; index the numbers of the lines (of a parquet file: of the rows)
+              ) -> pd.DataFrame: # text, '' where a cell is empty; index the numbers of the lines (parquet: rows)
     "Read a table as text, or raise ValueError naming the file, the line and the column at fault."
     path = Path(path)
     if not path.is_file(): raise FileNotFoundError(f'{path}: there is no such file')
-    if path.suffix.lower() not in ('.csv', '.tsv', '.txt', '.parquet'): raise ValueError(f'{path}: read are .csv, .tsv, .txt and .parquet; save the table as one of them')
-    table = (_parquet if path.suffix.lower() == '.parquet' else _csv)(path)
-    table.columns = ['' if re.fullmatch(r'Unnamed: \d+', c) else c for c in table.columns]
-    names = list(table.columns)
-    if '' in names[1:]: raise ValueError(f'{path}: column {names.index("", 1) + 1} has no name: name it in the header, or take it out')
-    if twice := [c for c in names if names.count(c) > 1]: raise ValueError(f'{path}: two columns are called {twice[0]!r}: keep one, or rename one')
+    read = _READ.get(path.suffix.lower())
+    if not read: raise ValueError(f'{path}: read are .csv, .tsv, .txt and .parquet; save the table as one of them')
+    table = read(path)
+    table.columns = names = ['' if re.fullmatch(r'Unnamed: \d+', c) else c for c in table.columns]
+    if '' in names[1:]:
+        raise ValueError(f'{path}: column {names.index("", 1) + 1} has no name: name it in the header, or take it out')
+    twice = [c for c in names if names.count(c) > 1]
+    if twice: raise ValueError(f'{path}: two columns are called {twice[0]!r}: keep one, or rename one')
     if not len(table): raise ValueError(f'{path}: a header, and no rows')
     return table
 
@@ -69,13 +91,41 @@ def read_cells(path: str | Path, # a file that ends in .csv, .tsv, .txt or .parq
 _NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?')
 _MISSING = ('', 'na', 'n/a', 'n.a.', 'nan', 'missing', 'null', 'none', '-', '?')
 
-def _few(names, most: int = 5) -> str:
-    names = list(names)
-    return ', '.join(map(repr, names[:most])) + (f' and {len(names) - most} more' if len(names) > most else '')
+def _is_missing(cell: str) -> bool: return cell.lower() in _MISSING
 
-def _row(path, table, i) -> str: return f'{path}: {"row" if Path(path).suffix == ".parquet" else "line"} {table.index[i]}'
+def _few(names, most: int = 5) -> str:
+    "List some names, and how many more there are."
+    names = list(names)
+    more = f' and {len(names) - most} more' if len(names) > most else ''
+    return ', '.join(map(repr, names[:most])) + more
+
+def _row(path, table, i) -> str:
+    "Name a row of a table by its file and line."
+    return f'{path}: {"row" if Path(path).suffix == ".parquet" else "line"} {table.index[i]}'
 
 # %% ../nbs/17_tables.ipynb #3e0ab88b
+def _where(path, table, names, i, j) -> str:
+    "Name a cell by its file, line, run and column."
+    return f'{_row(path, table, i)} (run {names[i]!r}), column {table.columns[j]!r}'
+
+def _refuse_text(table, names, path, missing):
+    "Raise ValueError for the first cell that is neither a number nor missing."
+    for i, j in np.argwhere(~missing):
+        cell = table.iat[i, j]
+        if _NUMBER.fullmatch(cell): continue
+        comma = re.fullmatch(r'-?\d+,\d+', cell)
+        other = f'leave {table.columns[j]!r} out by naming the columns wanted, or write a number'
+        why = 'write a decimal point' if comma else other
+        raise ValueError(f'{_where(path, table, names, i, j)}: {cell!r} is no number: {why}')
+
+def _refuse_missing(table, names, path, missing):
+    "Raise ValueError for the first missing cell."
+    i, j = np.argwhere(missing)[0]
+    raise ValueError(f'{_where(path, table, names, i, j)}: the value is missing ({missing.sum()} such cells in '
+                     f'{missing.any(1).sum()} runs): fill it in, or have those runs dropped '
+                     '(drop_missing=True, --drop-missing)')
+
+# %% ../nbs/17_tables.ipynb #1460f21f
 def as_numbers(table: pd.DataFrame,        # text, as `read_cells` gives it
                names: list[str],           # of the runs, one a row
                path: str | Path,           # where it came from, for the messages
@@ -83,18 +133,13 @@ def as_numbers(table: pd.DataFrame,        # text, as `read_cells` gives it
               ) -> tuple[pd.DataFrame, list[str]]: # numbers, index run; the runs that were left out
     "Turn a table of text into numbers, or raise ValueError naming the line, the column and the cell."
     cells = table.to_numpy()
-    missing = np.array([[c.lower() in _MISSING for c in row] for row in cells], bool).reshape(cells.shape)
-    for i, j in np.argwhere(~missing):
-        if not _NUMBER.fullmatch(c := cells[i, j]):
-            why = 'write a decimal point' if re.fullmatch(r'-?\d+,\d+', c) else f'leave {table.columns[j]!r} out by naming the columns wanted, or write a number'
-            raise ValueError(f'{_row(path, table, i)} (run {names[i]!r}), column {table.columns[j]!r}: {c!r} is no number: {why}')
-    if missing.any() and not drop_missing:
-        i, j = np.argwhere(missing)[0]
-        raise ValueError(f'{_row(path, table, i)} (run {names[i]!r}), column {table.columns[j]!r}: the value is missing ({missing.sum()} such cells in {missing.any(1).sum()} runs): '
-                         'fill it in, or have those runs dropped (drop_missing=True, --drop-missing)')
+    missing = np.array([[_is_missing(c) for c in row] for row in cells], bool).reshape(cells.shape)
+    _refuse_text(table, names, path, missing)
+    if missing.any() and not drop_missing: _refuse_missing(table, names, path, missing)
     lost = missing.any(axis=1)
-    kept = np.array(names, dtype=object)[~lost]
-    return pd.DataFrame(cells[~lost].astype(float), index=pd.Index(kept, name='run', dtype=object), columns=list(table.columns)), [n for n, m in zip(names, lost) if m]
+    kept = pd.Index(np.array(names, dtype=object)[~lost], name='run', dtype=object)
+    numbers = pd.DataFrame(cells[~lost].astype(float), index=kept, columns=list(table.columns))
+    return numbers, [n for n, out in zip(names, lost) if out]
 
 # %% ../nbs/17_tables.ipynb #31e05cb4
 RUN_NAMES = ('run', 'run_id', 'run_name', 'index', 'id', 'name', 'experiment', 'trial')
@@ -105,101 +150,192 @@ def run_column(table: pd.DataFrame, # text, as `read_cells` gives it
               ) -> str | None:      # None: the file does not name its runs
     "Find the column that names the runs."
     if run is not None:
-        if run not in table.columns: raise ValueError(f'{path}: no column {run!r} to name the runs; there is {_few(table.columns, 12)}')
-        return run
+        if run in table.columns: return run
+        raise ValueError(f'{path}: no column {run!r} to name the runs; there is {_few(table.columns, 12)}')
     plain = {re.sub(r'[\s-]+', '_', c.lower()): c for c in reversed(table.columns)}
     for name in RUN_NAMES:
         if name in plain: return plain[name]
-    if '' in table.columns: return None if list(table['']) == [str(i) for i in range(len(table))] else ''
-    text = [c for c in table.columns if table[c].is_unique and not any(_NUMBER.fullmatch(v) or v.lower() in _MISSING for v in table[c])]
-    return text[0] if len(text) == 1 else None
+    if '' in table.columns:
+        counts = list(table['']) == [str(i) for i in range(len(table))]
+        return None if counts else ''
+    labels = [c for c in table.columns if _labels_rows(table[c])]
+    return labels[0] if len(labels) == 1 else None
 
+def _labels_rows(column: pd.Series) -> bool:
+    "Tell whether a column holds text that differs in every row."
+    return column.is_unique and not any(_NUMBER.fullmatch(v) or _is_missing(v) for v in column)
+
+# %% ../nbs/17_tables.ipynb #af080b01
 def _run_names(table, column, path) -> list[str]:
-    "List the runs' names as text, `1.0` as `1`; refuse a missing name, and (where a row is a run) one that appears twice."
+    "List the runs' names as text, `1.0` as `1`; refuse a missing name."
     names = [re.sub(r'^(\d+)\.0+$', r'\1', v) for v in table[column]]
-    if '' in names: raise ValueError(f'{_row(path, table, names.index(""))}: the run has no name in column {column!r}: name it, or take the line out')
-    return names
+    if '' not in names: return names
+    raise ValueError(f'{_row(path, table, names.index(""))}: the run has no name in column {column!r}: '
+                     'name it, or take the line out')
 
 def _check_twice(table, names, column, path):
-    if twice := [n for n in names if names.count(n) > 1]:
-        lines = [table.index[i] for i, n in enumerate(names) if n == twice[0]]
-        raise ValueError(f'{path}: run {twice[0]!r} of column {column!r} is on lines {", ".join(map(str, lines))} ({len(set(twice))} such runs): '
-                         'keep one of them, or name the column that tells them apart (run=, --run)')
+    "Refuse a name that stands twice, with its lines."
+    twice = [n for n in names if names.count(n) > 1]
+    if not twice: return
+    lines = ', '.join(str(line) for line, n in zip(table.index, names) if n == twice[0])
+    raise ValueError(f'{path}: run {twice[0]!r} of column {column!r} is on lines {lines} ({len(set(twice))} such '
+                     'runs): keep one of them, or name the column that tells them apart (run=, --run)')
 
 # %% ../nbs/17_tables.ipynb #0dec979f
+def _taken(table) -> str:
+    return f'columns taken for domains: {_few(table.columns, 20)} (domains=, --domain name them)'
+
+def _from_per_cent(table, path) -> tuple[pd.DataFrame, list[str]]:
+    "Divide weights by 100 if all rows sum to about 100; refuse a table in which only some do."
+    total = table.sum(axis=1)
+    per_cent = (total - 100).abs() <= 5
+    if not per_cent.any(): return table, []
+    if not per_cent.all():
+        a, b = total.index[per_cent][0], total.index[~per_cent][0]
+        raise ValueError(f'{path}: run {a!r} sums to {total[a]:g} and run {b!r} to {total[b]:g}: '
+                         f'rows must sum to 1, or all of them to 100; {_taken(table)}')
+    return table / 100, [f'{path}: the weights are per cent (rows sum to {total.min():g} to {total.max():g}); '
+                         'they were divided by 100']
+
+# %% ../nbs/17_tables.ipynb #de202da8
 def as_weights(table: pd.DataFrame, # numbers, index run
                path: str | Path,    # where it came from, for the messages
               ) -> tuple[pd.DataFrame, list[str]]: # rows sum to 1 within 0.005; what was done and what was seen
     "Check a table of weights, from per cent if need be, or raise ValueError naming the run."
-    total, notes = table.sum(axis=1), []
-    per_cent = (total - 100).abs() <= 5
-    if per_cent.any() and not per_cent.all():
-        a, b = total.index[per_cent][0], total.index[~per_cent][0]
-        raise ValueError(f'{path}: run {a!r} sums to {total[a]:g} and run {b!r} to {total[b]:g}: rows must sum to 1, or all of them to 100; '
-                         f'columns taken for domains: {_few(table.columns, 20)} (domains=, --domain name them)')
-    if per_cent.all():
-        table = table / 100
-        notes.append(f'{path}: the weights are per cent (rows sum to {total.min():g} to {total.max():g}); they were divided by 100')
+    table, notes = _from_per_cent(table, path)
     try: table = check_mixtures(table)
-    except ValueError as e: raise ValueError(f'{path}: {str(e).removeprefix("mixtures: ")}; columns taken for domains: {_few(table.columns, 20)} (domains=, --domain name them)') from None
+    except ValueError as e: raise ValueError(f'{path}: {str(e).removeprefix("mixtures: ")}; {_taken(table)}') from None
     pinned = [d for d in table.columns if table[d].nunique() == 1] if len(table) > 1 else []
-    if pinned: notes.append(f'{path}: the same weight in every run, so nothing can be learnt of it: ' + ', '.join(f'{d!r} ({table[d].iloc[0]:g})' for d in pinned))
+    if pinned:
+        which = ', '.join(f'{d!r} ({table[d].iloc[0]:g})' for d in pinned)
+        notes.append(f'{path}: the same weight in every run, so nothing can be learnt of it: {which}')
     return table, notes
 
 # %% ../nbs/17_tables.ipynb #eaf4bd91
 def _authors_names(table, kind): # 'train_column' or 'loss_column'
+    "Give the authors' columns our names of the domains."
     known = {getattr(d, kind): d.name for d in DOMAINS.values() if getattr(d, kind)}
     return table.rename(columns=known) if any(c in known for c in table.columns) else table
 
+def _is_label(column: str, run: str | None) -> bool:
+    "Tell whether a column only labels the runs, or counts them, beside the one that names them."
+    return column == '' or (run is not None and column.lower() in ('name', 'index', 'id'))
+
 def _pick(table, wanted, run, path, what):
     "Choose the columns with numbers: those wanted, or all but the names, the labels and the numbers of the rows."
+    others = [c for c in table.columns if c != run]
     if wanted is not None:
-        if gone := [c for c in wanted if c not in table.columns]: raise ValueError(f'{path}: no column {gone[0]!r}; there is {_few([c for c in table.columns if c != run], 12)}')
+        gone = [c for c in wanted if c not in table.columns]
+        if gone: raise ValueError(f'{path}: no column {gone[0]!r}; there is {_few(others, 12)}')
         return list(dict.fromkeys(wanted)), []
-    label = [c for c in table.columns if c != run and (c == '' or (run is not None and c.lower() in ('name', 'index', 'id')))]
-    return [c for c in table.columns if c != run and c not in label], [f'{path}: column {c or "without a name"!r} was taken for a label of the runs, not for {what}' for c in label]
+    labels = [c for c in others if _is_label(c, run)]
+    taken = 'was taken for a label of the runs, not for'
+    notes = [f'{path}: column {c or "without a name"!r} {taken} {what}' for c in labels]
+    return [c for c in others if c not in labels], notes
 
-def _names_of(a, b, run, by_order, mixtures, losses):
-    "Name the runs of both files; where neither or only one of them names its runs, by order, if that was asked for."
-    run_a, run_b = run if isinstance(run, tuple) else (run, run)
-    keys = run_column(a, run_a, mixtures), run_column(b, run_b, losses)
-    names = [None if k is None else _run_names(t, k, p) for t, k, p in zip((a, b), keys, (mixtures, losses))]
-    if None not in names:
-        if by_order: raise ValueError(f'{mixtures}, {losses}: both name their runs (columns {keys[0]!r} and {keys[1]!r}), so they are joined by name; leave by_order out')
-        return keys, names, []
-    nameless = ' and '.join(str(p) for p, n in zip((mixtures, losses), names) if n is None)
-    if not by_order and Path(mixtures).resolve() != Path(losses).resolve():
-        raise ValueError(f'{nameless}: no column names the runs (looked for {", ".join(RUN_NAMES)}, or a single column of text; row numbers do not count): '
-                         'say which does (run=, --run), or, if row i is the same run in both files, join them by their order (by_order=True, --by-order)')
-    if len(a) != len(b): raise ValueError(f'{mixtures} has {len(a)} rows and {losses} has {len(b)}: they cannot be joined by their order')
-    found = next((n for n in names if n is not None), [str(i + 1) for i in range(len(a))])
-    return keys, [found, found], [] if Path(mixtures).resolve() == Path(losses).resolve() else [f'{nameless}: no names of runs; joined by the order of the rows, as asked']
+# %% ../nbs/17_tables.ipynb #2aef212f
+@dataclass(frozen=True)
+class _Runs:
+    "A file as it was read."
+    path: str | Path
+    cells: pd.DataFrame   # text, one row a run (or, if long, a loss)
+    column: str | None    # that names the runs
+    names: list[str]      # of the runs, one a row
 
-def _common(X, Y, drop, mixtures, losses):
-    "Keep the runs that both have, or refuse."
-    only = [r for r in X if r not in set(Y)], [r for r in Y if r not in set(X)]
-    if not any(only): return []
-    said = '; '.join(f'{len(o)} only in {p}: {_few(o)}' for o, p in zip(only, (mixtures, losses)) if o)
-    if len(only[0]) == len(X): raise ValueError(f'{mixtures} and {losses} have no run in common ({said}): the columns that name the runs must hold the same names (run=, --run)')
-    if not drop: raise ValueError(f'not every run is in both files ({said}): add what is missing, or have them dropped (drop_unmatched=True, --drop-unmatched)')
-    return [f'runs in one file only were dropped, as asked ({said})']
+def _names_by_order(names, lengths, by_order, paths):
+    "Name runs by their order, where not both files name them; and a note that says so."
+    nameless = ' and '.join(str(p) for p, n in zip(paths, names) if n is None)
+    one_file = Path(paths[0]).resolve() == Path(paths[1]).resolve()
+    if not by_order and not one_file:
+        raise ValueError(f'{nameless}: no column names the runs (looked for {", ".join(RUN_NAMES)}, or a single column '
+                         'of text; row numbers do not count): say which does (run=, --run), or, if row i is the same '
+                         'run in both files, join them by their order (by_order=True, --by-order)')
+    if lengths[0] != lengths[1]:
+        raise ValueError(f'{paths[0]} has {lengths[0]} rows and {paths[1]} has {lengths[1]}: '
+                         'they cannot be joined by their order')
+    found = next((n for n in names if n is not None), [str(i + 1) for i in range(lengths[0])])
+    note = f'{nameless}: no names of runs; joined by the order of the rows, as asked'
+    return [found, found], [] if one_file else [note]
+
+# %% ../nbs/17_tables.ipynb #c4c97621
+def _name_runs(tables, paths, run, by_order):
+    "Name the runs of both files; where not both name them, by order, if that was asked for."
+    given = run if isinstance(run, tuple) else (run, run)
+    keys = [run_column(t, r, p) for t, r, p in zip(tables, given, paths)]
+    names = [None if k is None else _run_names(t, k, p) for t, k, p in zip(tables, keys, paths)]
+    notes = []
+    if None in names: names, notes = _names_by_order(names, [len(t) for t in tables], by_order, paths)
+    elif by_order:
+        raise ValueError(f'{paths[0]}, {paths[1]}: both name their runs (columns {keys[0]!r} and {keys[1]!r}), '
+                         'so they are joined by name; leave by_order out')
+    return *(_Runs(*file) for file in zip(paths, tables, keys, names)), notes
 
 # %% ../nbs/17_tables.ipynb #c64b4d88
 def _long(table, names, path, targets, drop_missing):
     "Read a long table of losses: one row for each run, domain and, perhaps, point in training."
-    if targets is not None: table, names = table[keep := table['domain'].isin(targets)], [n for n, k in zip(names, keep) if k]
-    if gone := [t for t in targets or [] if t not in set(table['domain'])]: raise ValueError(f'{path}: no loss on {gone[0]!r} in the column domain')
-    numbers, lost = as_numbers(table[[c for c in ('tokens', 'loss') if c in table.columns]], names, path, drop_missing)
+    if targets is not None:
+        keep = table['domain'].isin(targets)
+        table, names = table[keep], [n for n, k in zip(names, keep) if k]
+    gone = [t for t in targets or [] if t not in set(table['domain'])]
+    if gone: raise ValueError(f'{path}: no loss on {gone[0]!r} in the column domain')
+    chosen = [c for c in ('tokens', 'loss') if c in table.columns]
+    numbers, lost = as_numbers(table[chosen], names, path, drop_missing)
     kept, numbers = ~np.isin(names, lost), numbers[~numbers.index.isin(lost)]
     tokens = numbers.get('tokens', pd.Series(1.0, numbers.index))
-    out = pd.DataFrame({'run': numbers.index.to_numpy(), 'tokens': tokens.to_numpy(), 'domain': table.loc[kept, 'domain'].to_numpy(), 'loss': numbers['loss'].to_numpy()})
+    out = pd.DataFrame({'run': numbers.index.to_numpy(), 'tokens': tokens.to_numpy(),
+                        'domain': table.loc[kept, 'domain'].to_numpy(), 'loss': numbers['loss'].to_numpy()})
     return out, list(dict.fromkeys(lost))
+
+# %% ../nbs/17_tables.ipynb #6d1fdc47
+def _weights_of(file: _Runs, domains, drop_missing):
+    "Read the weights of a file; the runs left out; notes."
+    _check_twice(file.cells, file.names, file.column, file.path)
+    chosen, notes = _pick(file.cells, domains, file.column, file.path, 'a domain')
+    numbers, lost = as_numbers(file.cells[chosen], file.names, file.path, drop_missing)
+    weights, seen = as_weights(numbers, file.path)
+    return weights, lost, notes + seen
+
+def _losses_of(file: _Runs, targets, drop_missing):
+    "Read the metrics of a file as a long table of losses; the runs left out; notes."
+    if {'domain', 'loss'} <= set(file.cells.columns):
+        return *_long(file.cells, file.names, file.path, targets, drop_missing), []
+    _check_twice(file.cells, file.names, file.column, file.path)
+    chosen, notes = _pick(file.cells, targets, file.column, file.path, 'a metric')
+    if not chosen: raise ValueError(f'{file.path}: no column with a metric besides {file.column!r}')
+    wide, lost = as_numbers(file.cells[chosen], file.names, file.path, drop_missing)
+    return long_losses(wide, 1), lost, notes
+
+# %% ../nbs/17_tables.ipynb #e2c4aae4
+def _without(X, points, dropped):
+    "Leave out runs with a missing value; and a note that names them."
+    if not dropped: return X, points, []
+    note = f'runs with a missing value were dropped, as asked: {_few(dropped, 20)}'
+    return X.drop(index=dropped, errors='ignore'), points[~points['run'].isin(dropped)], [note]
+
+def _common(X, Y, drop, paths):
+    "Check that both files have the same runs, or that the others may be dropped; and a note that names those."
+    only = [r for r in X if r not in set(Y)], [r for r in Y if r not in set(X)]
+    if not any(only): return []
+    said = '; '.join(f'{len(o)} only in {p}: {_few(o)}' for o, p in zip(only, paths) if o)
+    if len(only[0]) == len(X):
+        raise ValueError(f'{paths[0]} and {paths[1]} have no run in common ({said}): '
+                         'the columns that name the runs must hold the same names (run=, --run)')
+    if not drop:
+        raise ValueError(f'not every run is in both files ({said}): '
+                         'add what is missing, or have them dropped (drop_unmatched=True, --drop-unmatched)')
+    return [f'runs in one file only were dropped, as asked ({said})']
+
+# %% ../nbs/17_tables.ipynb #449d4f5d
+def _no_targets(swarm: Swarm, path) -> list[str]:
+    "Note each metric that is the same in every run."
+    flat = {t: y.iloc[0] for t, y in swarm.final_losses().items() if len(y) > 1 and y.nunique() == 1}
+    return [f'{path}: {t!r} is {value:g} in every run; it cannot be a target' for t, value in flat.items()]
 
 # %% ../nbs/17_tables.ipynb #a22779e9
 def read_tables(mixtures: str | Path,          # a file of weights: one row a run, one column a domain
-                losses: str | Path,            # a file of metrics: one row a run, one column a metric; or long, with columns run, domain, loss (and tokens)
+                losses: str | Path,            # a file of metrics: one row a run, one column a metric; or long (run, domain, loss)
                 *,
-                run: str | tuple = None,       # column that names the runs, in both files or (in the first, in the second); default: see `run_column`
+                run: str | tuple = None,       # column that names the runs, or one for each file; default: see `run_column`
                 domains: list[str] = None,     # columns of weights; default: all
                 targets: list[str] = None,     # columns of metrics; default: all
                 by_order: bool = False,        # row i of both files is the same run; for files that name no runs
@@ -208,35 +344,26 @@ def read_tables(mixtures: str | Path,          # a file of weights: one row a ru
                 name: str = None,              # of the swarm; default: the first file's
                ) -> Swarm:                     # what was done on the way is in `.meta['notes']`, and warned of
     "Read two files as one swarm, or raise ValueError naming the file, the row and the value at fault."
-    a, b = _authors_names(read_cells(mixtures), 'train_column'), _authors_names(read_cells(losses), 'loss_column')
-    long = {'domain', 'loss'} <= set(b.columns)
-    keys, names, notes = _names_of(a, b, run, by_order, mixtures, losses)
-    _check_twice(a, names[0], keys[0], mixtures)
-    chosen, said = _pick(a, domains, keys[0], mixtures, 'a domain')
-    X, lost = as_numbers(a[chosen], names[0], mixtures, drop_missing)
-    X, seen = as_weights(X, mixtures)
-    notes += said + seen
-    if long: points, gone = _long(b, names[1], losses, targets, drop_missing)
-    else:
-        _check_twice(b, names[1], keys[1], losses)
-        chosen, said = _pick(b, targets, keys[1], losses, 'a metric')
-        if not chosen: raise ValueError(f'{losses}: no column with a metric besides {keys[1]!r}')
-        wide, gone = as_numbers(b[chosen], names[1], losses, drop_missing)
-        points, notes = long_losses(wide, 1), notes + said
-    if dropped := list(dict.fromkeys(lost + gone)):
-        notes.append(f'runs with a missing value were dropped, as asked: {_few(dropped, 20)}')
-        X, points = X.drop(index=dropped, errors='ignore'), points[~points['run'].isin(dropped)]
-    notes += _common(list(X.index), list(points['run'].unique()), drop_unmatched, mixtures, losses)
+    paths = mixtures, losses
+    cells = _authors_names(read_cells(mixtures), 'train_column'), _authors_names(read_cells(losses), 'loss_column')
+    first, second, notes = _name_runs(cells, paths, run, by_order)
+    X, lost, said = _weights_of(first, domains, drop_missing)
+    points, gone, also = _losses_of(second, targets, drop_missing)
+    X, points, dropped = _without(X, points, list(dict.fromkeys(lost + gone)))
+    notes += said + also + dropped + _common(list(X.index), list(points['run'].unique()), drop_unmatched, paths)
     X = X.loc[[r for r in X.index if r in set(points['run'])]]
     points = check_losses(points[points['run'].isin(X.index)], list(X.index), str(losses))
-    swarm = Swarm(name or Path(mixtures).stem, X, points, {'mixtures': str(mixtures), 'losses': str(losses), 'notes': notes})
-    for t, values in swarm.final_losses().items():
-        if len(values) > 1 and values.nunique() == 1: notes.append(f'{losses}: {t!r} is {values.iloc[0]:g} in every run; it cannot be a target')
+    made = {'mixtures': str(mixtures), 'losses': str(losses), 'notes': notes}
+    swarm = Swarm(name or Path(mixtures).stem, X, points, made)
+    notes += _no_targets(swarm, losses)
     for note in notes: warnings.warn(note, stacklevel=2)
     return swarm
 
 # %% ../nbs/17_tables.ipynb #6488146b
-def read_swarm(source,     # a name in `AUTHORS`, a folder (of a swarm, with Olmix's ratios.csv and metrics.csv, or with mixtures and losses), or a pair of files
+_ENDINGS = ('.csv', '.parquet')
+_PAIRS = [('ratios.csv', 'metrics.csv'), *((f'mixtures{a}', f'losses{b}') for a in _ENDINGS for b in _ENDINGS)]
+
+def read_swarm(source,     # a name in `AUTHORS`, a folder (of a swarm, or with two tables), or a pair of files
                **options,  # of `read_tables`, where there are two files to read
               ) -> Swarm:
     "Read a swarm from wherever it is."
@@ -245,65 +372,92 @@ def read_swarm(source,     # a name in `AUTHORS`, a folder (of a swarm, with Olm
     folder = Path(source)
     if not folder.exists(): raise FileNotFoundError(f'{source}: there is no such folder')
     if (folder/'swarm.json').is_file() or (folder/'definition.json').is_file():
-        if strange := [k for k, v in options.items() if v and k != 'targets']: raise ValueError(f'{source}: a swarm of this project; {strange[0]} is for tables of your own')
+        strange = [k for k, v in options.items() if v and k != 'targets']
+        if strange: raise ValueError(f'{source}: a swarm of this project; {strange[0]} is for tables of your own')
         return load_swarm(folder)
-    for first, second in (('ratios.csv', 'metrics.csv'), *((f'mixtures{e}', f'losses{f}') for e in ('.csv', '.parquet') for f in ('.csv', '.parquet'))):
-        if (folder/first).is_file() and (folder/second).is_file(): return read_tables(folder/first, folder/second, **{'name': folder.name} | options)
-    raise FileNotFoundError(f'{source}: no swarm.json, no ratios.csv with metrics.csv, and no mixtures.csv with losses.csv in it: give the two files by name')
+    for first, second in _PAIRS:
+        if not ((folder/first).is_file() and (folder/second).is_file()): continue
+        return read_tables(folder/first, folder/second, **{'name': folder.name} | options)
+    raise FileNotFoundError(f'{source}: no swarm.json, no ratios.csv with metrics.csv, and no mixtures.csv with '
+                            'losses.csv in it: give the two files by name')
 
+# %% ../nbs/17_tables.ipynb #2268ac23
 def read_mixtures(path: str | Path, # a folder of YAML files in the authors' format, or a table
                   run: str = None,  # column that names the runs; default: see `run_column`
                  ) -> pd.DataFrame: # (n, d) weights, index run
     "Read mixtures that are still to be trained."
     path = Path(path)
-    if path.is_dir(): return load_mixtures(path, prefix='') if not (path/'mixtures.parquet').is_file() else read_mixtures(path/'mixtures.parquet', run)
+    if (path/'mixtures.parquet').is_file(): return read_mixtures(path/'mixtures.parquet', run)
+    if path.is_dir(): return load_mixtures(path, prefix='')
     table = _authors_names(read_cells(path), 'train_column')
     key = run_column(table, run, path)
     names = [str(i + 1) for i in range(len(table))] if key is None else _run_names(table, key, path)
-    _check_twice(table, names, key, path)
-    chosen, notes = _pick(table, None, key, path, 'a domain')
-    weights, seen = as_weights(as_numbers(table[chosen], names, path)[0], path)
-    for note in notes + seen: warnings.warn(note, stacklevel=2)
+    weights, _, notes = _weights_of(_Runs(path, table, key, names), None, drop_missing=False)
+    for note in notes: warnings.warn(note, stacklevel=2)
     return weights
 
+# %% ../nbs/17_tables.ipynb #5b53071a
+def _once(path):
+    "Make the function that refuses a name that appears twice in JSON."
+    def pairs(items):
+        names = [k for k, _ in items]
+        twice = [k for k in names if names.count(k) > 1]
+        if twice: raise ValueError(f'{path}: {twice[0]!r} appears twice: keep one')
+        return dict(items)
+    return pairs
+
+def _content(path: Path):
+    "Read JSON or YAML, whatever is in it."
+    text = path.read_text('utf-8')
+    if path.suffix.lower() == '.json': return json.loads(text, object_pairs_hook=_once(path))
+    import yaml
+    try: return yaml.safe_load(text)
+    except yaml.YAMLError as e: raise ValueError(f'{path}: not readable: {e}') from None
+
 # %% ../nbs/17_tables.ipynb #68ec0b2b
-def read_weights(path: str | Path, # .json, .yaml or .yml, a table of two columns (domain, number), or the folder of a corpus or of a swarm
+def _mapping(path: Path):
+    "Read a number for each domain from JSON or YAML."
+    if not path.is_file(): raise FileNotFoundError(f'{path}: there is no such file')
+    try: content = _content(path)
+    except (json.JSONDecodeError, UnicodeDecodeError) as e: raise ValueError(f'{path}: not readable: {e}') from None
+    of = content if isinstance(content, dict) else {}
+    if path.suffix.lower() != '.json' and isinstance(of.get('train'), dict): return load_mixture(path, prefix='')
+    if isinstance(of.get('mixture'), dict): return of['mixture']
+    if of: return of
+    raise ValueError(f'{path}: expected a number for each domain, as in {{"web": 0.7, "code": 0.3}}')
+
+# %% ../nbs/17_tables.ipynb #d37e3ce3
+def _tokens_of_folder(path: Path) -> dict:
+    "Read the tokens of each domain off the folder of a corpus, or of a swarm that knows its text."
+    for name in ('corpus.json', 'swarm.json'):
+        if not (path/name).is_file(): continue
+        told = json.loads((path/name).read_text())
+        if name == 'swarm.json': told = told.get('text') or {}
+        if told: return {d: f['train_tokens'] for d, f in told['domains'].items()}
+    raise FileNotFoundError(f'{path}: a folder without the corpus.json of a corpus, '
+                            'or the swarm.json of a swarm that knows its text')
+
+def _two_columns(path: Path) -> pd.Series:
+    "Read a table of two columns, the domain and its number."
+    table = read_cells(path)
+    if table.shape[1] != 2:
+        raise ValueError(f'{path}: {table.shape[1]} columns ({_few(table.columns)}); '
+                         'give two, the domain and its number')
+    domains = list(table.iloc[:, 0])
+    _check_twice(table, domains, table.columns[0], path)
+    return as_numbers(table.iloc[:, 1:], domains, path)[0].iloc[:, 0]
+
+# %% ../nbs/17_tables.ipynb #bb373d54
+def read_weights(path: str | Path, # JSON, YAML, a table of two columns, or the folder of a corpus or of a swarm
                 ) -> pd.Series:    # at least 0, index domain; tokens or shares, as the file has them
     "Read a number for each domain, or raise ValueError naming the domain at fault."
     path = Path(path)
-    if (path/'corpus.json').is_file(): found = {d: f['train_tokens'] for d, f in json.loads((path/'corpus.json').read_text())['domains'].items()}
-    elif (path/'swarm.json').is_file() and (told := json.loads((path/'swarm.json').read_text()).get('text')): found = {d: f['train_tokens'] for d, f in told['domains'].items()}
-    elif path.is_dir(): raise FileNotFoundError(f'{path}: a folder without the corpus.json of a corpus, or the swarm.json of a swarm that knows its text')
+    if path.is_dir(): found = _tokens_of_folder(path)
     elif path.suffix.lower() in ('.json', '.yaml', '.yml'): found = _mapping(path)
-    else:
-        table = read_cells(path)
-        if table.shape[1] != 2: raise ValueError(f'{path}: {table.shape[1]} columns ({_few(table.columns)}); give two, the domain and its number')
-        domains = list(table.iloc[:, 0])
-        _check_twice(table, domains, table.columns[0], path)
-        found = as_numbers(table.iloc[:, 1:], domains, path)[0].iloc[:, 0]
+    else: found = _two_columns(path)
     try: as_prior(found)
     except ValueError as e: raise ValueError(f'{path}: {e}') from None
     return pd.Series(found, dtype=float).rename_axis('domain').rename(index=str)
-
-def _mapping(path):
-    if not path.is_file(): raise FileNotFoundError(f'{path}: there is no such file')
-    try:
-        if path.suffix.lower() == '.json': content = json.loads(path.read_text('utf-8'), object_pairs_hook=_once(path))
-        else:
-            import yaml
-            content = yaml.safe_load(path.read_text('utf-8'))
-            if isinstance(content, dict) and isinstance(content.get('train'), dict): return load_mixture(path, prefix='')
-    except (json.JSONDecodeError, UnicodeDecodeError, *([yaml.YAMLError] if 'yaml' in locals() else [])) as e: raise ValueError(f'{path}: not readable: {e}') from None
-    if isinstance(content, dict) and isinstance(content.get('mixture'), dict): content = content['mixture']
-    if not isinstance(content, dict) or not content: raise ValueError(f'{path}: expected a number for each domain, as in {{"web": 0.7, "code": 0.3}}')
-    return content
-
-def _once(path):
-    def pairs(items):
-        names = [k for k, _ in items]
-        if twice := [k for k in names if names.count(k) > 1]: raise ValueError(f'{path}: {twice[0]!r} appears twice: keep one')
-        return dict(items)
-    return pairs
 
 # %% ../nbs/17_tables.ipynb #8b05e0e3
 @dataclass(frozen=True)
@@ -318,19 +472,27 @@ class Metric:
         return -values if self.higher else values
 
     @property
-    def label(self) -> str: return f'{self.name}{f", {self.unit}" if self.unit else ""} ({"higher" if self.higher else "lower"} is better)'
+    def label(self) -> str:
+        unit = f', {self.unit}' if self.unit else ''
+        return f'{self.name}{unit} ({"higher" if self.higher else "lower"} is better)'
+
+# %% ../nbs/17_tables.ipynb #697c500f
+_HIGHER = r'(?<![a-z])(acc|accuracy|acc_norm|score|f1|exact_match|em|bleu|rouge|win_?rate|pass@?\d*)(?![a-z])'
+_LOWER = r'loss|bpb|ppl|perplexity|nll|error'
 
 def suspicious(metric: Metric) -> str | None: # a question, or None
     "Ask back where a name sounds like the other direction."
-    like = re.search(r'(?<![a-z])(acc|accuracy|acc_norm|score|f1|exact_match|em|bleu|rouge|win_?rate|pass@?\d*)(?![a-z])', metric.name.lower().replace('_', ' '))
-    loss = re.search(r'loss|bpb|ppl|perplexity|nll|error', metric.name.lower())
-    if like and not loss and not metric.higher:
-        return f'{metric.name!r} sounds like more is better, and it was taken as lower is better; if so, say that higher is better (higher=True, --higher {metric.name})'
-    if loss and not like and metric.higher: return f'{metric.name!r} sounds like a loss, and it was taken as higher is better'
+    higher = re.search(_HIGHER, metric.name.lower().replace('_', ' '))
+    lower = re.search(_LOWER, metric.name.lower())
+    if higher and not lower and not metric.higher:
+        return (f'{metric.name!r} sounds like more is better, and it was taken as lower is better; '
+                f'if so, say that higher is better (higher=True, --higher {metric.name})')
+    if lower and not higher and metric.higher:
+        return f'{metric.name!r} sounds like a loss, and it was taken as higher is better'
 
 # %% ../nbs/17_tables.ipynb #1c91da5c
 def as_plain(v): # dictionaries, lists, tuples, numbers, text, paths, in each other
-    "Turn values into what JSON can hold: NaN and infinities into None, numbers of NumPy into plain ones, paths into text."
+    "Turn values into what JSON can hold: NaN and infinities into None, NumPy's numbers into plain ones, paths into text."
     if isinstance(v, dict): return {str(k): as_plain(x) for k, x in v.items()}
     if isinstance(v, list | tuple): return [as_plain(x) for x in v]
     if isinstance(v, Path): return str(v)

@@ -1,0 +1,221 @@
+"""Every writer, killed before each of its steps: the old or the new content is whole, and the next writer leaves nothing beside it.
+
+To add a writer: one line in WRITERS, with its name, a function that writes a word to a path, and one that reads it back.
+"""
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import regmix.files as files
+from regmix.files import clear_leftovers, load_result, save_result, whole_folder, write_file
+from regmix.mixtures import load_mixture, save_mixture
+from regmix.swarms import Swarm, load_swarm, long_losses, save_swarm
+
+# ---------------------------------------------------------------- the writers
+
+NUMBER = {'old': 0.25, 'new': 0.75}   # what stands for a word where numbers are kept
+WORD = {number: word for word, number in NUMBER.items()}
+
+
+def table(word): return pd.DataFrame({'run': ['a', 'b'], 'loss': NUMBER[word]})
+
+
+def word_of(losses):
+    "Read the word off losses that are all the same."
+    (number,) = set(losses)
+    return WORD[number]
+
+
+def write_a_folder(path, word):
+    with whole_folder(path, overwrite=True) as folder:
+        for name in 'abc': write_file(folder/word/name, word)
+
+
+def read_a_folder(path):
+    (inner,) = path.iterdir()
+    assert sorted(p.name for p in inner.iterdir()) == ['a', 'b', 'c']
+    assert {p.read_text() for p in inner.iterdir()} == {inner.name}
+    return inner.name
+
+
+def write_a_swarm(path, word):
+    mixtures = pd.DataFrame({'web': [1.0, 0.5], 'law': [0.0, 0.5]}, index=['a', 'b'])
+    wide = pd.DataFrame({'web': NUMBER[word]}, index=pd.Index(['a', 'b'], name='run'))
+    save_swarm(Swarm(word, mixtures, long_losses(wide, 1000), hosts=wide), path, overwrite=True)
+
+
+def read_a_swarm(path):
+    swarm = load_swarm(path)
+    assert swarm.name == word_of(swarm.final_losses()['web']) == word_of(swarm.hosts['web'])
+    return swarm.name
+
+
+def write_a_mixture(path, word): save_mixture(pd.Series({'web': NUMBER[word], 'law': 1 - NUMBER[word]}), path)
+
+
+def write_a_result(path, word):
+    save_result(path.parent.name, path.name, {'one': table(word), 'two': table(word)}, {'word': word}, path.parent.parent)
+
+
+def read_a_result(path):
+    result = load_result(path.parent.name, path.name, path.parent.parent)
+    assert result.tables == ['one', 'two']
+    for name in result.tables: assert word_of(result.table(name)['loss']) == result.made['word']
+    return result.made['word']
+
+
+WRITERS = [  # name, function that writes a word to a path (and replaces what is there), function that reads it
+    ('file', lambda path, word: write_file(path, word), lambda path: path.read_text()),
+    ('folder', write_a_folder, read_a_folder),
+    ('swarm', write_a_swarm, read_a_swarm),
+    ('mixture', write_a_mixture, lambda path: WORD[load_mixture(path)['web']]),
+    ('result', write_a_result, read_a_result),
+]
+
+# ---------------------------------------------------------------- the killer, in a process of its own
+
+STEPS = {'os.mkdir', 'os.rename', 'os.remove', 'os.rmdir', 'os.chmod', 'shutil.rmtree', 'ctypes.dlsym'}   # audit events
+MOST = 60   # steps; no writer has as many
+
+
+def kill_at(step, home):
+    "Let this process kill itself before its `step`-th step that changes files."
+    seen = 0
+    def watch(event, args):
+        nonlocal seen
+        opens = event == 'open' and str(home) in str(args[0])
+        if not (opens or event in STEPS): return
+        seen += 1
+        if seen > step: os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(watch)
+
+
+def write_and_die(write, path, step):
+    "Write in a child process that dies before its `step`-th step; tell whether it came to its end."
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            kill_at(step, path.parent)
+            write(path, 'new')
+            status = 0
+        finally: os._exit(status)
+    status = os.waitpid(child, 0)[1]
+    if os.WIFSIGNALED(status): return False
+    assert os.WEXITSTATUS(status) == 0, 'the writer failed; its traceback is above'
+    return True
+
+
+def rehearse(name, home, exchange):
+    "Kill a writer before each of its steps in turn, once with and once without something there before."
+    files._exchange = files._exchange if exchange == 'exchange' else lambda a, b: False
+    write = next(w for n, w, _ in WRITERS if n == name)
+    for before in ('first', 'replaced'):
+        for step in range(MOST):
+            path = Path(home, before, f'{step:02}', 'target')
+            path.parent.mkdir(parents=True)
+            if before == 'replaced':
+                source = Path(home, 'old', 'target')
+                (shutil.copytree if source.is_dir() else shutil.copy)(source, path)
+            if write_and_die(write, path, step): break
+        else: raise AssertionError(f'more than {MOST} steps')
+
+
+if __name__ == '__main__': rehearse(*sys.argv[1:])
+
+# ---------------------------------------------------------------- the tests
+
+
+def beside(path): return sorted(p.name for p in path.parent.iterdir() if p != path)
+
+
+@pytest.mark.parametrize('exchange', ['exchange', 'fallback'])
+@pytest.mark.parametrize('name, write, read', WRITERS, ids=[w[0] for w in WRITERS])
+def test_a_writer_killed_at_any_step_loses_nothing(tmp_path, name, write, read, exchange):
+    write(tmp_path/'old'/'target', 'old')
+    env = os.environ | {'PYTHONPATH': str(files.ROOT), 'OMP_NUM_THREADS': '1'}
+    subprocess.run([sys.executable, __file__, name, tmp_path, exchange], env=env, check=True)
+
+    found = {'first': [], 'replaced': []}
+    for before, words in found.items():
+        for home in sorted((tmp_path/before).iterdir()):
+            path = home/'target'
+            clear_leftovers(path)                          # as the next writer does
+            assert not beside(path), f'{before}, killed before step {home.name}'
+            words.append(read(path) if os.path.lexists(path) else None)
+            write(path, 'new')
+            assert read(path) == 'new' and not beside(path)
+
+    assert len(found['first']) > 2 and set(found['first']) == {None, 'new'} and found['first'][-1] == 'new'
+    assert set(found['replaced']) == {'old', 'new'} and found['replaced'][-1] == 'new'
+    for words in found.values():                           # once new, new at all later steps
+        assert words[words.index('new'):].count('new') == len(words) - words.index('new')
+
+
+@pytest.mark.parametrize('name, write, read', WRITERS, ids=[w[0] for w in WRITERS])
+def test_the_next_write_alone_clears_up(tmp_path, name, write, read):
+    "Nobody calls `clear_leftovers`: the writer does."
+    path = tmp_path/'target'
+    gone = tmp_path/f'.target.new-{files.platform.node()}-{2 ** 22 + 1}-7'
+    alive = tmp_path/f'.target.new-{files.platform.node()}-{os.getppid()}-7'
+    elsewhere = tmp_path/f'.target.new-another.machine-{2 ** 22 + 1}-7'
+    like_it = tmp_path/f'.target.newer.new-{files.platform.node()}-{2 ** 22 + 1}-7'   # of a file called target.newer
+    for p in (gone, alive, elsewhere, like_it): p.write_text('half')
+    write(path, 'new')
+    assert read(path) == 'new' and beside(path) == sorted(p.name for p in (alive, elsewhere, like_it))
+
+
+@pytest.mark.parametrize('name, write, read', WRITERS, ids=[w[0] for w in WRITERS])
+@pytest.mark.parametrize('error', [OSError('disk full'), KeyboardInterrupt()], ids=['error', 'Ctrl-C'])
+def test_a_writer_that_fails_leaves_the_old_content_and_nothing_else(tmp_path, monkeypatch, name, write, read, error):
+    write(path := tmp_path/'target', 'old')
+    def fail(*args, **kwargs): raise error
+    for step in ('replace', 'rename'): monkeypatch.setattr(os, step, fail)
+    monkeypatch.setattr(files, '_exchange', lambda a, b: False)
+    with pytest.raises(type(error)): write(path, 'new')
+    monkeypatch.undo()
+    assert read(path) == 'old' and not beside(path)
+
+
+def test_the_second_step_of_a_swap_fails(tmp_path, monkeypatch):
+    "Without an exchange: the old folder has stepped aside, the new one does not come; the old one steps back."
+    write_a_folder(path := tmp_path/'target', 'old')
+    rename, calls = os.rename, []
+    def second_fails(a, b):
+        calls.append(a)
+        if len(calls) == 2: raise OSError('disk full')
+        rename(a, b)
+    monkeypatch.setattr(files, '_exchange', lambda a, b: False)
+    monkeypatch.setattr(os, 'rename', second_fails)
+    with pytest.raises(OSError, match='disk full'): write_a_folder(path, 'new')
+    assert len(calls) == 3 and read_a_folder(path) == 'old' and not beside(path)
+
+
+def test_a_folder_that_came_first_is_kept(tmp_path):
+    "Two writers at once, neither of which may replace: the second one refuses at the end."
+    path = tmp_path/'target'
+    with pytest.raises(FileExistsError, match='choose another folder'):
+        with whole_folder(path) as slow:
+            write_file(slow/'a', 'slow')
+            with whole_folder(path) as quick: write_file(quick/'a', 'quick')
+    assert (path/'a').read_text() == 'quick' and not beside(path)
+
+
+def test_an_empty_folder_is_not_taken(tmp_path):
+    (path := tmp_path/'target').mkdir()
+    write_a_folder(path, 'new')
+    assert read_a_folder(path) == 'new' and not beside(path)
+
+
+def test_a_link_is_replaced_and_what_it_points_to_is_left(tmp_path):
+    (tmp_path/'far').write_text('old')
+    (path := tmp_path/'target').symlink_to(tmp_path/'far')
+    write_file(path, 'new')
+    assert not path.is_symlink() and path.read_text() == 'new' and (tmp_path/'far').read_text() == 'old'
+    clear_leftovers(tmp_path/'nowhere'/'target')   # no folder, nothing to clear
