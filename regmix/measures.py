@@ -204,8 +204,8 @@ def seed_residuals(
 def noise_floor(
     swarm,  # runs of which several share a mixture: a `Swarm`, or anything with `.mixtures` and `.final_losses()`
     level: float = 0.95,  # of the interval
-) -> pd.DataFrame:  # index target, columns sd, low, high, least, most (nats per token), runs, mixtures
-    "Measure by how much the losses of equal mixtures differ; least and most are of one mixture, low and high hold if all are equally noisy."
+) -> pd.DataFrame:  # index target; sd, its low and high, least and most of one mixture (nats per token), runs, mixtures
+    "Measure by how much the losses of equal mixtures differ; low and high hold if all are equally noisy."
     from scipy.stats import chi2
     away, group = seed_residuals(swarm.mixtures, swarm.final_losses())
     df = len(away) - group.nunique()
@@ -221,7 +221,7 @@ def noise_floor(
 def rho_ceiling(
     losses: pd.Series,  # (n,) measured losses of n mixtures, one run each, nats per token
     sd: float,  # their noise: the standard deviation between seeds
-    other: float = 0.0,  # noise of the scores they are ranked against: 0 for a perfect prediction, or that of other models
+    other: float = 0.0,  # noise of what they are ranked against: 0 for a perfect prediction
     n_draws: int = 2000,
     seed: int = 0,  # of the draws
     level: float = 0.95,  # share of the draws between low and high
@@ -252,7 +252,7 @@ def compare_methods(
     one: str,  # the method that the others are held against
     level: float = 0.95,  # of the intervals
 ) -> pd.DataFrame:  # index method in order of appearance; mean, seeds, difference (minus `one`), low, high, noise
-    "Compare methods that were run with several seeds each; the noise between seeds is pooled over all of them (Student's t)."
+    "Compare methods that were run with several seeds each; the noise is pooled over all of them (Student's t)."
     from scipy.stats import t
     groups = values.groupby(method.loc[values.index], sort=False)
     mean, n = groups.mean(), groups.size()

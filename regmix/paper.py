@@ -4,23 +4,22 @@
 
 # %% ../nbs/00_paper.ipynb #529df584
 from __future__ import annotations
-import argparse, csv, hashlib, http.client, math, os, re, sys, tempfile, urllib.error, urllib.request
+import argparse, csv, http.client, math, os, sys, urllib.error, urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .files import DATA, ROOT, moved, sha256_of, write_file
+from .files import DATA, moved, sha256_of, unknown, write_file
 
 # %% auto #0
 __all__ = ['DOMAINS', 'PRIOR', 'EXHIBITS', 'AUTHORS_FILES', 'AUTHORS_COMMIT', 'AUTHORS_URL', 'CHECKS', 'Domain', 'load_domains',
            'domain_title', 'canonical', 'quantities', 'load_table', 'grid', 'load_appendix_g', 'load_regmix_mixture',
-           'load_claims', 'exhibit_file', 'published_numbers', 'load_reach', 'AuthorsLogsMissing', 'WrongFile',
-           'load_authors_files', 'check_file', 'download', 'copy_file', 'fetch_authors', 'authors_dir', 'have_authors',
-           'interval', 'check', 'check_averages', 'check_all_averages', 'check_table_03', 'best_on', 'check_best_on',
-           'cohens_d', 'effects', 'critical_d', 'check_table_08', 'check_table_07', 'non_embedding_parameters', 'sizes',
-           'check_table_09', 'flops', 'check_flops', 'check_text', 'check_twice', 'check_all', 'load_discrepancies',
-           'main']
+           'load_claims', 'exhibit_file', 'published_numbers', 'AuthorsLogsMissing', 'WrongFile', 'load_authors_files',
+           'check_file', 'download', 'copy_file', 'fetch_authors', 'authors_dir', 'have_authors', 'interval', 'check',
+           'check_averages', 'check_all_averages', 'check_table_03', 'best_on', 'check_best_on', 'cohens_d', 'effects',
+           'critical_d', 'check_table_08', 'check_table_07', 'non_embedding_parameters', 'sizes', 'check_table_09',
+           'flops', 'check_flops', 'check_text', 'check_twice', 'check_all', 'load_discrepancies', 'load_reach', 'main']
 
 # %% ../nbs/00_paper.ipynb #414e87a3
 @dataclass(frozen=True)
@@ -39,13 +38,15 @@ class Domain:
     def loss_column(self) -> str | None:
         return f'metric/the_pile_{self.name}_val_loss' if self.has_loss else None
 
+# %% ../nbs/00_paper.ipynb #26437ca8
 def load_domains(
     path: Path | None = None,  # a CSV file with the columns of `Domain`; by default the paper's 17
 ) -> dict[str, Domain]:        # canonical name -> Domain, in the order of the release's columns
     "Read the domains' names and token shares (paper's Table 1 and section 3.1)."
+    def domain(row): return Domain(row['name'], row['display'], row['pile_set_name'],
+                                   row['has_loss'] == 'true', float(row['prior']))
     with open(path or DATA/'paper'/'domains.csv', newline='') as f:
-        return {r['name']: Domain(r['name'], r['display'], r['pile_set_name'], r['has_loss'] == 'true', float(r['prior']))
-                for r in csv.DictReader(f)}
+        return {row['name']: domain(row) for row in csv.DictReader(f)}
 
 DOMAINS = load_domains()
 PRIOR = pd.Series({name: d.prior for name, d in DOMAINS.items()}, name='prior')  # token share, untempered
@@ -63,9 +64,11 @@ def canonical(
     "Return the canonical name of a domain; the inverse of `domain_title`."
     for d in DOMAINS.values():
         if name in (d.name, d.display, d.pile_set_name): return d.name
-    raise ValueError(f'{name!r} is no domain of the paper; it has {", ".join(d.display for d in DOMAINS.values())}')
+    known = ', '.join(d.display for d in DOMAINS.values())
+    raise ValueError(f'{name!r} is no domain of the paper; choose from {known}')
 
-__getattr__ = moved(__name__, {n: f'files.{n}' for n in ('FIGURES', 'BUILD')} | {'display': 'paper.domain_title'})   # old names, for one version
+_MOVED = {n: f'files.{n}' for n in ('BUILD', 'FIGURES', 'ROOT')} | {'display': 'paper.domain_title'}
+__getattr__ = moved(__name__, _MOVED)   # old names, for one version
 
 # %% ../nbs/00_paper.ipynb #2f27124f
 def quantities(
@@ -75,24 +78,33 @@ def quantities(
     keys = table.iloc[:, :list(table.columns).index('printed')]
     return pd.Series([', '.join(row) for row in keys.itertuples(index=False)], index=table.index, dtype=object)
 
+def _check_tidy(t: pd.DataFrame, file: str):
+    "Refuse a table whose columns are not those of printed numbers."
+    if list(t.columns[-3:]) != ['printed', 'value', 'cut']:
+        raise ValueError(f'{file}: the last columns must be printed, value, cut, not {", ".join(t.columns[-3:])}; '
+                         'only such files are tables of printed numbers')
+    if not t['cut'].isin(['true', 'false']).all():
+        other = sorted(set(t['cut']) - {'true', 'false'})
+        raise ValueError(f'{file}: the column cut holds {other}; write true or false')
+
+# %% ../nbs/00_paper.ipynb #f421a2b7
 def load_table(
     name: str,                   # 'table_01' ... 'table_11', 'appendix_e', 'appendix_g'
     folder: Path | None = None,  # where the CSV files are; by default `data/paper`
 ) -> pd.DataFrame:               # key columns (str), printed (str), value (float), cut (bool); index: quantity
     "Read one of the paper's tables, one row a printed number."
     path = Path(folder or DATA/'paper')/f'{name}.csv'
-    if not path.exists():
-        raise ValueError(f'no table {name!r} in {path.parent.name}/; there is {", ".join(sorted(p.stem for p in path.parent.glob("*.csv")))}')
+    if not path.exists(): raise unknown('table', name, sorted(p.stem for p in path.parent.glob('*.csv')))
     t = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if list(t.columns[-3:]) != ['printed', 'value', 'cut']:
-        raise ValueError(f'{path.name}: the last columns must be printed, value, cut, not {", ".join(t.columns[-3:])}; only such files are tables of printed numbers')
+    _check_tidy(t, path.name)
     t['value'] = [float(v or 'nan') for v in t['value']]
-    if not t['cut'].isin(['true', 'false']).all(): raise ValueError(f"{path.name}: the column cut holds {sorted(set(t['cut']) - {'true', 'false'})}; write true or false")
     t['cut'] = t['cut'] == 'true'
     t.index = pd.Index(quantities(t), name='quantity')
-    if t.index.has_duplicates: raise ValueError(f'{path.name}: {t.index[t.index.duplicated()][0]!r} occurs twice; keep one row for each number')
+    twice = t.index[t.index.duplicated()]
+    if len(twice): raise ValueError(f'{path.name}: {twice[0]!r} occurs twice; keep one row for each number')
     return t
 
+# %% ../nbs/00_paper.ipynb #795e80a8
 def grid(
     table: pd.DataFrame,    # a tidy table
     rows: str,              # key column that becomes the index
@@ -104,7 +116,7 @@ def grid(
     return wide.reindex(index=table[rows].unique(), columns=table[columns].unique())
 
 # %% ../nbs/00_paper.ipynb #5a25ac00
-def load_appendix_g() -> tuple[pd.DataFrame, pd.DataFrame]:  # weights (64 x 17, canonical names), scores (64 x 13, per cent)
+def load_appendix_g() -> tuple[pd.DataFrame, pd.DataFrame]:  # weights (64 x 17), scores (64 x 13, per cent)
     "Read Appendix G: mixtures and downstream scores of the 64 models with 1B parameters, index '1' ... '64'."
     t = load_table('appendix_g')
     t['model'] = t['model'].str.removeprefix('Model ')
@@ -121,7 +133,8 @@ def load_claims() -> pd.DataFrame:  # exhibit, quantity, printed, where, claim (
     "Read what the paper claims in its text, captions and footnotes."
     return pd.read_csv(DATA/'paper'/'claims.csv', dtype=str, keep_default_na=False)
 
-EXHIBITS = (*(f'Table {i}' for i in range(1, 12)), 'Appendix G', *(f'Figure {i}' for i in range(1, 16)))  # in the order of the ledger
+EXHIBITS = (*(f'Table {i}' for i in range(1, 12)), 'Appendix G',
+            *(f'Figure {i}' for i in range(1, 16)))  # in the order of the ledger
 
 def exhibit_file(
     exhibit: str,  # as the paper names it: 'Table 2', 'Appendix G', 'Section 3.3'
@@ -130,6 +143,7 @@ def exhibit_file(
     kind, _, label = exhibit.partition(' ')
     return f'{kind}_{int(label):02d}'.lower() if label.isdigit() else f'{kind}_{label}'.lower()
 
+# %% ../nbs/00_paper.ipynb #ca1854e9
 def published_numbers(
     exhibit: str,    # as the paper names it: 'Table 2', 'Figure 5', 'Appendix G', 'Section 3.3'
 ) -> pd.DataFrame:   # index: quantity; columns printed (str, may be empty), value (float, may be NaN), cut (bool)
@@ -138,12 +152,9 @@ def published_numbers(
     parts = [load_table(name)[columns]] if (DATA/'paper'/f'{name}.csv').exists() else []
     claims = load_claims().query('exhibit == @exhibit').set_index('quantity')[['printed']]
     if len(claims): parts.append(claims.assign(value=pd.to_numeric(claims.printed, errors='coerce'), cut=False))
-    if not parts: raise ValueError(f'{exhibit!r} is neither a table nor named in claims.csv; exhibits are written as in {", ".join(EXHIBITS[:2])}, ...')
-    return pd.concat(parts)
-
-def load_reach() -> pd.Series:  # exhibit, or place in the text -> a sentence or two
-    "Read what it would take to have our own number, exhibit by exhibit."
-    return pd.read_csv(DATA/'paper'/'reach.csv', index_col='exhibit')['note']
+    if parts: return pd.concat(parts)
+    raise ValueError(f'{exhibit!r} is neither a table nor named in claims.csv; '
+                     f'exhibits are written as in {", ".join(EXHIBITS[:2])}, ...')
 
 # %% ../nbs/00_paper.ipynb #33f9bb02
 class AuthorsLogsMissing(ValueError):
@@ -156,8 +167,8 @@ def load_authors_files() -> pd.DataFrame:  # index: file; columns bytes (int), s
     "Read the list of the authors' eight files, with the checksum of each."
     return pd.read_csv(DATA/'paper'/'authors_files.csv', index_col='file')
 
-AUTHORS_FILES = load_authors_files()['sha256'].to_dict()                                    # name -> SHA-256
-AUTHORS_COMMIT = load_authors_files()['commit'].iloc[0]                                     # pinned
+AUTHORS_FILES = load_authors_files()['sha256'].to_dict()                                 # name -> SHA-256
+AUTHORS_COMMIT = load_authors_files()['commit'].iloc[0]                                  # pinned
 AUTHORS_URL = f'https://raw.githubusercontent.com/sail-sg/regmix/{AUTHORS_COMMIT}/data'  # folder of the files
 
 def check_file(
@@ -167,11 +178,35 @@ def check_file(
     "Return the path if the file has the expected hash; raise `WrongFile` otherwise."
     found = sha256_of(path)
     if found == sha256: return path
-    raise WrongFile(f'{path.name} is not the expected file: expected SHA-256 {sha256}, found {found} ({path.stat().st_size} bytes). '
-                    f'Remove it and fetch it again (make data).')
+    raise WrongFile(f'{path.name} is not the expected file: expected SHA-256 {sha256}, found {found} '
+                    f'({path.stat().st_size} bytes). Remove it and fetch it again (make data).')
 
 # %% ../nbs/00_paper.ipynb #3cb96fd1
-_UNREACHABLE = "cannot fetch {url} ({why}); without a network, set REGMIX_AUTHORS_DIR to a folder that holds the authors' eight files"
+_UNREACHABLE = ('cannot fetch {url} ({why}); without a network, set REGMIX_AUTHORS_DIR to a folder '
+                "that holds the authors' eight files")
+
+def _answer(url: str, have: int, timeout: float):
+    "Ask for what follows the first `have` bytes; None if nothing follows."
+    request = urllib.request.Request(url, headers={'Range': f'bytes={have}-'} if have else {})
+    try: return urllib.request.urlopen(request, timeout=timeout)
+    except urllib.error.HTTPError as e:
+        if have and e.code == 416: return None
+        raise AuthorsLogsMissing(_UNREACHABLE.format(url=url, why=e)) from e
+    except (OSError, http.client.HTTPException) as e:
+        raise AuthorsLogsMissing(_UNREACHABLE.format(url=url, why=e)) from e
+
+def _store(answer, f) -> bool:
+    "Write an answer to an open file; False if the connection ended before all that was announced."
+    missing = answer.length                      # bytes announced, None where the server does not say
+    while True:
+        try: chunk = answer.read(1 << 16)
+        except (OSError, http.client.HTTPException): return False
+        if not chunk: return not missing
+        f.write(chunk)
+        if missing is not None: missing -= len(chunk)
+
+# %% ../nbs/00_paper.ipynb #c4273c66
+def _part(to: Path) -> Path: return to.with_name(to.name + '.part')   # what has arrived so far
 
 def _append(
     url: str,        # what to fetch
@@ -180,22 +215,12 @@ def _append(
 ) -> bool:           # whether the server sent all that it announced
     "Append to a partial file what is missing of it."
     have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={'Range': f'bytes={have}-'} if have else {})
-    try: answer = urllib.request.urlopen(request, timeout=timeout)
-    except urllib.error.HTTPError as e:
-        if have and e.code == 416: return True   # nothing left to send: the hash decides
-        raise AuthorsLogsMissing(_UNREACHABLE.format(url=url, why=e)) from e
-    except (OSError, http.client.HTTPException) as e: raise AuthorsLogsMissing(_UNREACHABLE.format(url=url, why=e)) from e
+    answer = _answer(url, have, timeout)
+    if answer is None: return True               # nothing left to send: the hash decides
     goes_on = answer.status == 206 and answer.headers.get('Content-Range', '').startswith(f'bytes {have}-')
-    missing = answer.length                      # bytes announced, None where the server does not say
-    with answer, open(part, 'ab' if goes_on else 'wb') as f:
-        while True:
-            try: chunk = answer.read(1 << 16)
-            except (OSError, http.client.HTTPException): return False
-            if not chunk: return not missing
-            f.write(chunk)
-            if missing is not None: missing -= len(chunk)
+    with answer, open(part, 'ab' if goes_on else 'wb') as f: return _store(answer, f)
 
+# %% ../nbs/00_paper.ipynb #b27c3cec
 def download(
     url: str,            # what to fetch
     to: Path,            # where to put it
@@ -204,12 +229,14 @@ def download(
     timeout: float = 30, # seconds without a byte
 ) -> Path:               # `to`, verified
     "Fetch one file: resume what is there, verify, and only then give it its name."
-    part = to.with_name(to.name + '.part')
+    part = _part(to)
     for _ in range(attempts):
         resumed = part.exists() and part.stat().st_size > 0
         complete = _append(url, part, timeout)
         found, size = sha256_of(part), part.stat().st_size
-        if found == sha256: os.replace(part, to); return to
+        if found == sha256:
+            os.replace(part, to)
+            return to
         if complete: part.unlink()               # wrong bytes: worth nothing
         if complete and not resumed: break       # wrong from the first byte on: no use in asking again
     what = 'was refused; nothing was kept' if complete else 'ended too early; run again to go on from there'
@@ -222,12 +249,14 @@ def copy_file(
     sha256: str,   # the expected hash
 ) -> Path:         # `to`, verified
     "Copy one file, verified, and only then give it its name."
-    if not source.exists(): raise AuthorsLogsMissing(f'{source.name} is not in the folder that REGMIX_AUTHORS_DIR names; it needs all of {", ".join(AUTHORS_FILES)}')
-    part = to.with_name(to.name + '.part')
-    part.write_bytes(check_file(source, sha256).read_bytes())
-    os.replace(part, to)
+    if not source.exists():
+        raise AuthorsLogsMissing(f'{source.name} is not in the folder that REGMIX_AUTHORS_DIR names; '
+                                 f'it needs all of {", ".join(AUTHORS_FILES)}')
+    write_file(to, check_file(source, sha256).read_bytes())
+    _part(to).unlink(missing_ok=True)   # of a download that this copy ends
     return to
 
+# %% ../nbs/00_paper.ipynb #7408cc5f
 def fetch_authors(
     dest: Path | None = None,              # folder to fill; by default `data/authors`
     files: dict[str, str] | None = None,   # name -> SHA-256; by default the eight files
@@ -236,8 +265,8 @@ def fetch_authors(
 ) -> Path:                                 # the folder, complete and verified
     "Fetch the authors' logs, or copy them from `$REGMIX_AUTHORS_DIR`; skip what is already right."
     from tqdm import tqdm
-    dest = Path(dest or DATA/'authors'); files = AUTHORS_FILES if files is None else files
-    base_url = (base_url or AUTHORS_URL).rstrip('/'); source = os.environ.get('REGMIX_AUTHORS_DIR')
+    dest, files = Path(dest or DATA/'authors'), AUTHORS_FILES if files is None else files
+    base_url, source = (base_url or AUTHORS_URL).rstrip('/'), os.environ.get('REGMIX_AUTHORS_DIR')
     dest.mkdir(parents=True, exist_ok=True)
     for name, sha256 in tqdm(files.items(), desc="authors' logs", unit='file', disable=None):
         to = dest/name
@@ -252,7 +281,7 @@ def fetch_authors(
 def authors_dir(
     files: dict[str, str] | None = None,  # name -> SHA-256; by default the eight files
 ) -> Path:                                # a complete, verified folder
-    "Return the folder with the authors' logs; raise `AuthorsLogsMissing` if there is none and `WrongFile` if one is not theirs."
+    "Return the folder with the authors' logs; raise `AuthorsLogsMissing` or `WrongFile` where it is not all there."
     files = AUTHORS_FILES if files is None else files
     source = os.environ.get('REGMIX_AUTHORS_DIR')
     folder = Path(source) if source else DATA/'authors'
@@ -260,7 +289,8 @@ def authors_dir(
     if absent:
         more = f' and {len(absent) - 1} more' if len(absent) > 1 else ''
         where = 'the folder that REGMIX_AUTHORS_DIR names' if source else 'data/authors'
-        raise AuthorsLogsMissing(f"the authors' logs are not complete in {where} (missing: {absent[0]}{more}): run `make data`, or set REGMIX_AUTHORS_DIR to a folder that holds them")
+        raise AuthorsLogsMissing(f"the authors' logs are not complete in {where} (missing: {absent[0]}{more}): "
+                                 'run `make data`, or set REGMIX_AUTHORS_DIR to a folder that holds them')
     for f, sha256 in files.items(): check_file(folder/f, sha256)
     return folder
 
@@ -288,6 +318,7 @@ def interval(
     if decimals is not None: unit = 10.0 ** -decimals
     return value - unit/2, value + unit/2
 
+# %% ../nbs/00_paper.ipynb #6b486960
 def check(
     exhibit: str,                  # 'Table 3'
     quantity: str,                 # 'Delta, HellaSwag'
@@ -304,7 +335,8 @@ def check(
         a, b = interval(printed, cut, decimals)
         slack = 1e-9 * max(abs(a), abs(b), 1)   # sums of binary fractions are not exact
         agrees = a <= high + slack and low <= b + slack
-    return dict(exhibit=exhibit, quantity=quantity, printed=printed, recomputed=f'{(low + high)/2:.5g}', agrees=bool(agrees))
+    recomputed = f'{(low + high)/2:.5g}'
+    return dict(exhibit=exhibit, quantity=quantity, printed=printed, recomputed=recomputed, agrees=bool(agrees))
 
 # %% ../nbs/00_paper.ipynb #3eaf3310
 def check_averages(
@@ -321,14 +353,17 @@ def check_averages(
         rows.append(check(exhibit, average.name, average.printed, low, high, cut=average.cut, decimals=decimals))
     return pd.DataFrame(rows)
 
+# %% ../nbs/00_paper.ipynb #74d54959
 def check_all_averages() -> pd.DataFrame:  # one row a printed average
     "Recompute the averages of Tables 4, 8, 10, 11 and of Appendix G."
-    t4, t8, t10, g = (load_table(n) for n in ('table_04', 'table_08', 'table_10', 'appendix_g'))
+    t4, t8, t10, t11, g = (load_table(n) for n in ('table_04', 'table_08', 'table_10', 'table_11', 'appendix_g'))
+    means = t8[t8.score.str.endswith(', mean')]
+    means = means.assign(score=means.score.str.removesuffix(', mean'))
     return pd.concat([
         check_averages('Table 4', t4[~t4.benchmark.isin(['Estimated FLOPs', 'Best on'])], 'method', 'benchmark'),
-        check_averages('Table 8', t8[t8.score.str.endswith(', mean')].assign(score=lambda t: t.score.str.removesuffix(', mean')), 'method', 'score'),
+        check_averages('Table 8', means, 'method', 'score'),
         check_averages('Table 10', t10[t10.method != 'RegMix minus Human'], 'method', 'benchmark'),
-        check_averages('Table 11', load_table('table_11'), 'method', 'benchmark'),
+        check_averages('Table 11', t11, 'method', 'benchmark'),
         check_averages('Appendix G', g[g.kind == 'score'], 'model', 'item')], ignore_index=True)
 
 # %% ../nbs/00_paper.ipynb #5baaa29d
@@ -370,9 +405,10 @@ def cohens_d(
 
 def effects() -> pd.DataFrame:  # one row a task and method: d (float), bold (bool, as far as legible)
     "Compute Cohen's d against Human for each cell of Table 8, beside its bold face."
-    v = load_table('table_08').value
+    value = load_table('table_08').value
+    def cell(method, task): return value[f'{method}, {task}, mean'], value[f'{method}, {task}, sd']
     marks = pd.read_csv(DATA/'paper'/'table_08_marks.csv')
-    marks['d'] = [cohens_d(*(v[f'{who}, {r.benchmark}, {s}'] for who in (r.method, 'Human') for s in ('mean', 'sd'))) for r in marks.itertuples()]
+    marks['d'] = [cohens_d(*cell(r.method, r.benchmark), *cell('Human', r.benchmark)) for r in marks.itertuples()]
     return marks[['method', 'benchmark', 'd', 'bold']]
 
 # %% ../nbs/00_paper.ipynb #2ae7358a
@@ -389,9 +425,12 @@ def check_table_08() -> pd.DataFrame:  # one row a mark, one a count
     "Hold Table 8's bold face and its counts against the rule d > critical_d()."
     e, printed, face = effects(), load_table('table_08').printed, {True: 'bold', False: 'plain'}
     e['rule'] = e.d > critical_d()
-    rows = [dict(exhibit='Table 8', quantity=f'{r.method}, {r.benchmark}, face', printed=face[r.bold], recomputed=face[r.rule], agrees=r.bold == r.rule)
-            for r in e.itertuples()]
-    rows += [check('Table 8', f'{m}, Beat Human on', printed[f'{m}, Beat Human on'], n) for m, n in e.groupby('method', sort=False).rule.sum().items()]
+    rows = []
+    for r in e.itertuples():
+        rows.append(dict(exhibit='Table 8', quantity=f'{r.method}, {r.benchmark}, face', printed=face[r.bold],
+                         recomputed=face[r.rule], agrees=r.bold == r.rule))
+    for method, n in e.groupby('method', sort=False).rule.sum().items():
+        rows.append(check('Table 8', q := f'{method}, Beat Human on', printed[q], n))
     return pd.DataFrame(rows)
 
 # %% ../nbs/00_paper.ipynb #dd7d9012
@@ -399,7 +438,8 @@ def check_table_07() -> pd.DataFrame:  # one row a method
     "Sum the weights of each column of Table 7; each must be able to be 1."
     rows = []
     for method, t in load_table('table_07').groupby('method', sort=False):
-        low, high = np.sum([interval(p, c, max(3, *map(_decimals, t.printed))) for p, c in zip(t.printed, t.cut)], axis=0)
+        decimals = max(3, *map(_decimals, t.printed))
+        low, high = np.sum([interval(p, c, decimals) for p, c in zip(t.printed, t.cut)], axis=0)
         rows.append(check('Table 7', f'{method}, sum of the weights', '1', low, high, agrees=low <= 1 <= high))
     return pd.DataFrame(rows)
 
@@ -417,12 +457,17 @@ def sizes() -> pd.DataFrame:  # index 1M, 60M, 1B, 7B; columns non_embedding, em
     t = grid(load_table('table_09'), 'model', 'setting').astype(int)
     count = [non_embedding_parameters(r['layers'], r['d_embedding'], r['d_model']) for _, r in t.iterrows()]
     nominal = [float(m[:-1]) * {'M': 1e6, 'B': 1e9}[m[-1]] for m in t.index]
-    return pd.DataFrame({'non_embedding': count, 'embedding': 2*t['vocabulary size']*t['d_embedding'], 'nominal': nominal}, index=t.index)
+    embedding = 2*t['vocabulary size']*t['d_embedding']
+    return pd.DataFrame({'non_embedding': count, 'embedding': embedding, 'nominal': nominal}, index=t.index)
 
+# %% ../nbs/00_paper.ipynb #8f6729f0
 def check_table_09() -> pd.DataFrame:  # one row a model size
     "Hold the sizes' names against the counted parameters, to the one digit that a name has."
-    return pd.DataFrame([check('Table 9', f'{m}, non-embedding parameters', m, r.non_embedding, agrees=float(f'{r.non_embedding:.0e}') == r.nominal)
-                         for m, r in sizes().iterrows()])
+    rows = []
+    for name, r in sizes().iterrows():
+        same = float(f'{r.non_embedding:.0e}') == r.nominal
+        rows.append(check('Table 9', f'{name}, non-embedding parameters', name, r.non_embedding, agrees=same))
+    return pd.DataFrame(rows)
 
 # %% ../nbs/00_paper.ipynb #27278932
 def flops(
@@ -434,59 +479,99 @@ def flops(
 
 def check_flops() -> pd.DataFrame:  # one row a claim about compute
     "Hold what the paper says about compute against 6 N D, sizes by name as in its footnote 3."
-    f = load_table('table_04'); claimed = lambda e, q: load_claims().query('exhibit == @e and quantity == @q').printed.item()
+    printed = load_table('table_04').printed
+    claimed = load_claims().set_index(['exhibit', 'quantity']).printed
+    def row(exhibit, quantity, *bounds, **rule):
+        return check(exhibit, quantity, claimed[exhibit, quantity], *bounds, **rule)
     swarm, target = 512*flops(1e6, 1e9), flops(1e9, 25e9)
-    (a, b), (c, d) = (interval(f.printed[f'{m}, Estimated FLOPs']) for m in ('RegMix', 'DoReMi'))
-    share, less = 'FLOPs of 512 proxies over those of one 1B model, per cent', 'compute of the proxies over the final training, per cent, less than'
-    part = 'compute of RegMix over that of DoReMi, per cent, less than'
+    share = 100*swarm/target
+    (a, b), (c, d) = (interval(printed[f'{m}, Estimated FLOPs']) for m in ('RegMix', 'DoReMi'))
+    below = 'compute of RegMix over that of DoReMi, per cent, less than'
     return pd.DataFrame([
-        check('Table 4', 'RegMix, Estimated FLOPs', f.printed['RegMix, Estimated FLOPs'], swarm),
-        check('Table 4', part, claimed('Table 4', part), 100*a/d, 100*b/c, agrees=100*b/c < 10),
-        check('Footnote 3', share, claimed('Footnote 3', share), 100*swarm/target),
-        check('Appendix A', less, claimed('Appendix A', less), 100*swarm/target, agrees=100*swarm/target < 2)])
+        check('Table 4', q := 'RegMix, Estimated FLOPs', printed[q], swarm),
+        row('Table 4', below, 100*a/d, 100*b/c, agrees=100*b/c < 10),
+        row('Footnote 3', 'FLOPs of 512 proxies over those of one 1B model, per cent', share),
+        row('Appendix A', 'compute of the proxies over the final training, per cent, less than', share,
+            agrees=share < 2)])
 
 # %% ../nbs/00_paper.ipynb #b0401b28
+def _recomputed() -> dict:
+    "Recompute what sentences of the text say: (exhibit, quantity) -> value, or value and whether the sentence holds."
+    t2, t3, t4, t10 = (load_table(f'table_{n}').value for n in ('02', '03', '04', '10'))
+    p10 = grid(load_table('table_10'), 'benchmark', 'method').drop('Average')
+    largest = t3[t3.index.str.startswith('Delta')].drop('Delta, Average').max()
+    lead = {s: t2[f'LightGBM, rho, {s}'] - t2[f'Linear, rho, {s}'] for s in ('60M', '1B')}
+    same_tasks = t4[[f'RegMix, {b}' for b in p10.index]].mean()
+    over_best = same_tasks - t3['Best Model, Average']
+    wins = (p10['RegMix'] > p10['Human']).sum()
+    return {
+        ('Abstract', 'size of the target model over the size of a proxy'): 1e9/1e6,
+        ('Abstract', 'tokens of the target run over tokens of a proxy run'): 25e9/1e9,
+        ('Section 1', 'largest difference on one task, points'): largest,
+        ('Section 4.2', 'lead of LightGBM over Linear at 1B over that at 60M, rho'):
+            (lead['1B'] - lead['60M'], lead['1B'] > lead['60M']),
+        ('Section 5.1', 'largest Delta in Table 3, points'): largest,
+        ('Section 5.3', 'methods that RegMix is compared with'): load_table('table_04').method.nunique() - 1,
+        ('Table 4', 'HellaSwag, RegMix minus Human, points'): t4['RegMix, HellaSwag'] - t4['Human, HellaSwag'],
+        ('Table 4', 'RegMix on the tasks of Table 3, over the best average there'): (over_best, over_best > 0),
+        ('Table 10', 'RegMix minus Human, average, per cent'): t10['RegMix, Average'] - t10['Human, Average'],
+        ('Table 10', 'RegMix minus Human, Average'): t10['RegMix, Average'] - t10['Human, Average'],
+        ('Figure 1', 'tasks that RegMix wins at 100B tokens'): (wins, wins > len(p10)/2),
+        ('Appendix A', 'benchmarks'): len(p10),
+        ('Appendix B', 'tokens for 64 runs at 3B, trillions'): 64*50e9/1e12}
+
+# %% ../nbs/00_paper.ipynb #bef5f831
 def check_text() -> pd.DataFrame:  # one row a claim
     "Hold sentences of the text against the tables they are about."
-    c = load_claims().set_index(['exhibit', 'quantity']).printed
-    v = {n: load_table(n).value for n in ('table_02', 'table_03', 'table_04', 'table_10')}
-    p10 = grid(load_table('table_10'), 'benchmark', 'method').drop('Average')
-    delta = v['table_03'][v['table_03'].index.str.startswith('Delta')].drop('Delta, Average').max()
-    lead = {s: v['table_02'][f'LightGBM, rho, {s}'] - v['table_02'][f'Linear, rho, {s}'] for s in ('60M', '1B')}
-    methods = load_table('table_04').method.nunique() - 1
-    thirteen = v['table_04'][[f'RegMix, {b}' for b in p10.index]].mean() - v['table_03']['Best Model, Average']
-    at = lambda e, q, *x, **k: check(e, q, c[e, q], *x, **k)
-    return pd.DataFrame([
-        at('Abstract', 'size of the target model over the size of a proxy', 1e9/1e6),
-        at('Abstract', 'tokens of the target run over tokens of a proxy run', 25e9/1e9),
-        at('Section 1', 'largest difference on one task, points', delta),
-        at('Section 4.2', 'lead of LightGBM over Linear at 1B over that at 60M, rho', lead['1B'] - lead['60M'], agrees=lead['1B'] > lead['60M']),
-        at('Section 5.1', 'largest Delta in Table 3, points', delta),
-        at('Section 5.3', 'methods that RegMix is compared with', methods),
-        at('Table 4', 'HellaSwag, RegMix minus Human, points', v['table_04']['RegMix, HellaSwag'] - v['table_04']['Human, HellaSwag']),
-        at('Table 4', 'RegMix on the tasks of Table 3, over the best average there', thirteen, agrees=thirteen > 0),
-        at('Table 10', 'RegMix minus Human, average, per cent', v['table_10']['RegMix, Average'] - v['table_10']['Human, Average']),
-        check('Table 10', 'RegMix minus Human, Average', load_table('table_10').printed['RegMix minus Human, Average'], v['table_10']['RegMix, Average'] - v['table_10']['Human, Average']),
-        at('Figure 1', 'tasks that RegMix wins at 100B tokens', wins := (p10['RegMix'] > p10['Human']).sum(), agrees=wins > len(p10)/2),
-        at('Appendix A', 'benchmarks', len(p10)),
-        at('Appendix B', 'tokens for 64 runs at 3B, trillions', 64*50e9/1e12)])
+    claimed = load_claims().set_index(['exhibit', 'quantity']).printed
+    in_table = load_table('table_10').printed
+    rows = []
+    for (exhibit, quantity), found in _recomputed().items():
+        value, agrees = found if isinstance(found, tuple) else (found, None)
+        printed = claimed.get((exhibit, quantity), in_table.get(quantity))
+        rows.append(check(exhibit, quantity, printed, value, agrees=agrees))
+    return pd.DataFrame(rows)
+
+# %% ../nbs/00_paper.ipynb #1f378b1b
+def _twice_in_tables() -> list[tuple]:
+    "List the numbers of Tables 8 and 11 that stand in another table, too: exhibit, quantity, printed, value there."
+    t4, t7, t8, t10, t11 = (load_table(f'table_{n}') for n in ('04', '07', '08', '10', '11'))
+    both = ('DoReMi, Estimated FLOPs', 'RegMix, Estimated FLOPs')
+    as_proxy = [q for q in t11.index if '1M as proxy' in q]
+    return [*(('Table 8', q, t8.printed[q], t4.value[q]) for q in both),
+            *(('Table 11', q, t11.printed[q], t10.value[q.replace(' (1M as proxy)', '')]) for q in as_proxy)]
+
+def _twice_in_figure_1() -> list[tuple]:
+    "List the numbers printed in Figure 1 that stand in Table 10, too."
+    claims, t10 = load_claims(), load_table('table_10').value
+    at_the_end = claims.quantity.str.endswith('100B tokens')
+    printed = claims[(claims.exhibit == 'Figure 1') & (claims.printed != '') & at_the_end]
+    return [('Figure 1', r.quantity, r.printed, t10[r.quantity.removesuffix(', 100B tokens')])
+            for r in printed.itertuples()]
+
+# %% ../nbs/00_paper.ipynb #ac69049a
+def _twice_in_appendix_e() -> list[tuple]:
+    "List the numbers of Table 9 and Appendix E that the other settings of Appendix E give."
+    t9, e = load_table('table_09'), load_table('appendix_e').value
+    rows = [('Table 9', q := f'{m}, vocabulary size', t9.printed[q], e['vocabulary, entries'])
+            for m in ('1M', '60M', '1B', '7B')]
+    for m in ('1M', '60M', '1B'):
+        tokens, steps = e[q := f'{m}, training tokens'], e[f'{m}, iterations']
+        rows.append(('Appendix E', q, f'{tokens:.3e}', steps*e['all sizes, batch, tokens']))
+    return rows
 
 def check_twice() -> pd.DataFrame:  # one row a number that stands in two places
     "Compare what the paper prints in more than one place."
-    t4, t8, t9, t10, t11, e = (load_table(n) for n in ('table_04', 'table_08', 'table_09', 'table_10', 'table_11', 'appendix_e'))
-    c = load_claims().query('exhibit == "Figure 1" and printed != "" and quantity.str.endswith("100B tokens")')
+    pairs = _twice_in_tables() + _twice_in_figure_1() + _twice_in_appendix_e()
+    rows = [check(*pair) for pair in pairs]
     seven = load_regmix_mixture().rename(domain_title)
-    pairs = [('Table 8', q, t8.printed[q], t4.value[q]) for q in ('DoReMi, Estimated FLOPs', 'RegMix, Estimated FLOPs')]
-    pairs += [('Table 11', q, t11.printed[q], t10.value[q.replace(' (1M as proxy)', '')]) for q in t11.index if '1M as proxy' in q]
-    pairs += [('Figure 1', r.quantity, r.printed, t10.value[r.quantity.removesuffix(', 100B tokens')]) for r in c.itertuples()]
-    pairs += [('Table 9', f'{m}, vocabulary size', t9.printed[f'{m}, vocabulary size'], e.value['vocabulary, entries']) for m in ('1M', '60M', '1B', '7B')]
-    pairs += [('Appendix E', f'{m}, training tokens', f"{e.value[f'{m}, training tokens']:.3e}", e.value[f'{m}, iterations']*e.value['all sizes, batch, tokens']) for m in ('1M', '60M', '1B')]
-    rows = [check(x, q, p, v) for x, q, p, v in pairs]
-    rows += [check('Table 7', q, p, seven[q.removeprefix('RegMix, ')], decimals=3) for q, p in load_table('table_07').query('method == "RegMix"').printed.items()]
+    for q, printed in load_table('table_07').query('method == "RegMix"').printed.items():
+        rows.append(check('Table 7', q, printed, seven[q.removeprefix('RegMix, ')], decimals=3))
     return pd.DataFrame(rows)
 
 # %% ../nbs/00_paper.ipynb #97f41a3b
-CHECKS = (check_all_averages, check_table_03, check_best_on, check_table_07, check_table_08, check_table_09, check_flops, check_text, check_twice)
+CHECKS = (check_all_averages, check_table_03, check_best_on, check_table_07, check_table_08, check_table_09,
+          check_flops, check_text, check_twice)
 
 def check_all() -> pd.DataFrame:  # exhibit, quantity, printed, recomputed, agrees
     "Run every check of the paper against itself."
@@ -496,17 +581,27 @@ def load_discrepancies() -> pd.DataFrame:  # exhibit, quantity, printed, recompu
     "Read the recorded list of what does not add up in the paper."
     return pd.read_csv(DATA/'paper'/'discrepancies.csv', dtype=str, keep_default_na=False)
 
+# %% ../nbs/00_paper.ipynb #5db36b76
+def load_reach() -> pd.Series:  # exhibit, or place in the text -> a sentence or two
+    "Read what it would take to have our own number, exhibit by exhibit."
+    return pd.read_csv(DATA/'paper'/'reach.csv', index_col='exhibit')['note']
+
 # %% ../nbs/00_paper.ipynb #c207a260
-def main(argv: list[str] | None = None) -> int:  # exit status: 0 if the logs are there (or --if-possible and no network)
-    "Fetch the authors' logs from a shell: `python -m regmix.paper [--if-possible]`."
-    p = argparse.ArgumentParser(prog='python -m regmix.paper', description="Fetch the authors' eight logs, each checked against its SHA-256.")
-    p.add_argument('--if-possible', action='store_true', help='exit with 0 where they cannot be had (a wrong file is still an error)')
+def _options(argv: list[str] | None) -> argparse.Namespace:
+    p = argparse.ArgumentParser(prog='python -m regmix.paper',
+                                description="Fetch the authors' eight logs, each checked against its SHA-256.")
+    p.add_argument('--if-possible', action='store_true',
+                   help='exit with 0 where they cannot be had (a wrong file is still an error)')
     p.add_argument('--dest', type=Path, default=None, help='folder to fill (default: data/authors)')
-    a = p.parse_args(argv)
-    try: fetch_authors(a.dest)
+    return p.parse_args(argv)
+
+def main(argv: list[str] | None = None) -> int:  # exit status: 0 if the logs are there
+    "Fetch the authors' logs from a shell: `python -m regmix.paper [--if-possible]`."
+    given = _options(argv)
+    try: fetch_authors(given.dest)
     except AuthorsLogsMissing as e:
-        print(f"authors' logs: not fetched: {e}", file=sys.stdout if a.if_possible else sys.stderr)
-        return 0 if a.if_possible else 1
+        print(f"authors' logs: not fetched: {e}", file=sys.stdout if given.if_possible else sys.stderr)
+        return 0 if given.if_possible else 1
     except WrongFile as e:
         print(f"authors' logs: refused: {e}", file=sys.stderr)
         return 1

@@ -57,7 +57,8 @@ def _check_runs(out: pd.DataFrame, runs: list, source: str):
     twice = out[out.duplicated(['run', 'tokens', 'domain'])]
     if len(twice):
         r = twice.iloc[0]
-        raise ValueError(f"{source}: run {r['run']!r} has two losses on {r['domain']!r} at {r['tokens']} tokens: keep one")
+        raise ValueError(f"{source}: run {r['run']!r} has two losses on {r['domain']!r} "
+                         f"at {r['tokens']} tokens: keep one")
 
 # %% ../nbs/15_swarms.ipynb #d1722823
 def check_losses(losses: pd.DataFrame,   # long table with the columns `run`, `tokens`, `domain`, `loss`
@@ -263,7 +264,7 @@ def _load_folder(folder):
                  pd.read_parquet(hosts).set_index('run') if hosts.is_file() else None)
 
 # %% ../nbs/15_swarms.ipynb #443fae32
-def load_swarm(source, # a name in `AUTHORS`, 'replication/<name>' (ours), a folder, or a pair (mixtures.csv, losses.csv)
+def load_swarm(source, # a name in `AUTHORS`, 'replication/<name>' (ours), a folder, or a pair of CSV files
               ) -> Swarm:
     "Load a swarm, wherever it comes from; raise AuthorsLogsMissing if the authors' logs are wanted and not here."
     if isinstance(source, (tuple, list)): return _load_pair(*source)
@@ -275,15 +276,16 @@ def load_swarm(source, # a name in `AUTHORS`, 'replication/<name>' (ours), a fol
 # %% ../nbs/15_swarms.ipynb #f6f758fb
 def _row_of(swarm: Swarm) -> dict:
     "Say in one row what a swarm trained here says of itself."
-    m = swarm.meta
+    m = swarm.meta   # runs: the sound ones; of: those asked for; points: times measured
+                     # epochs: the most of any domain; hours: of one core or device
     return dict(swarm=swarm.name, model=m['config']['model'], vocabulary=m['model']['vocab_size'],
                 runs=m['runs'] - len(m['broken']), of=m['of'], domains=len(swarm.domains),
                 tokens=m['tokens'], points=swarm.losses['tokens'].nunique(),
                 epochs=max(m['largest_epochs'].values()), hours=round(m['seconds'] / 3600, 2))
 
 def list_swarms(folder: str | Path = REPLICATION, # whose subfolders are swarms
-               ) -> pd.DataFrame: # index swarm; columns model, vocabulary, runs, of, domains, tokens, points, epochs, hours
-    "Tabulate the swarms in a folder: size, sound runs of how many, tokens, times measured, most epochs of any domain, hours of one core or device."
+               ) -> pd.DataFrame: # index swarm, one column a fact
+    "Tabulate what the swarms in a folder say of themselves."
     rows = [_row_of(load_swarm(path.parent)) for path in sorted(Path(folder).glob('*/swarm.json'))]
     if not rows: raise FileNotFoundError(f'{folder}: no swarm in it')
     return pd.DataFrame(rows).set_index('swarm')

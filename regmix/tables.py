@@ -333,9 +333,9 @@ def _no_targets(swarm: Swarm, path) -> list[str]:
 
 # %% ../nbs/17_tables.ipynb #a22779e9
 def read_tables(mixtures: str | Path,          # a file of weights: one row a run, one column a domain
-                losses: str | Path,            # a file of metrics: one row a run, one column a metric; or long (run, domain, loss)
+                losses: str | Path,            # a file of metrics: one row a run, one column a metric; or long
                 *,
-                run: str | tuple = None,       # column that names the runs, or one for each file; default: see `run_column`
+                run: str | tuple = None,       # column that names the runs, or one a file; default: `run_column`
                 domains: list[str] = None,     # columns of weights; default: all
                 targets: list[str] = None,     # columns of metrics; default: all
                 by_order: bool = False,        # row i of both files is the same run; for files that name no runs
@@ -492,7 +492,7 @@ def suspicious(metric: Metric) -> str | None: # a question, or None
 
 # %% ../nbs/17_tables.ipynb #1c91da5c
 def as_plain(v): # dictionaries, lists, tuples, numbers, text, paths, in each other
-    "Turn values into what JSON can hold: NaN and infinities into None, NumPy's numbers into plain ones, paths into text."
+    "Turn values into what JSON can hold: NaN and infinity into None, NumPy's numbers into plain ones, paths into text."
     if isinstance(v, dict): return {str(k): as_plain(x) for k, x in v.items()}
     if isinstance(v, list | tuple): return [as_plain(x) for x in v]
     if isinstance(v, Path): return str(v)

@@ -1,12 +1,13 @@
-"""Every writer, killed before each of its steps: the old or the new content is whole, and the next writer leaves nothing beside it.
+"""Every writer, killed before each of its steps: the old or the new content is whole; the next writer clears up.
 
-To add a writer: one line in WRITERS, with its name, a function that writes a word to a path, and one that reads it back.
+To add a writer: one line in WRITERS, with its name, a function that writes a word to a path, and one that reads it.
 """
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pandas as pd
@@ -60,7 +61,8 @@ def write_a_mixture(path, word): save_mixture(pd.Series({'web': NUMBER[word], 'l
 
 
 def write_a_result(path, word):
-    save_result(path.parent.name, path.name, {'one': table(word), 'two': table(word)}, {'word': word}, path.parent.parent)
+    tables = {'one': table(word), 'two': table(word)}
+    save_result(path.parent.name, path.name, tables, {'word': word}, home=path.parent.parent)
 
 
 def read_a_result(path):
@@ -82,6 +84,7 @@ WRITERS = [  # name, function that writes a word to a path (and replaces what is
 
 STEPS = {'os.mkdir', 'os.rename', 'os.remove', 'os.rmdir', 'os.chmod', 'shutil.rmtree', 'ctypes.dlsym'}   # audit events
 MOST = 60   # steps; no writer has as many
+WAYS = ('exchange', 'fallback')   # how a folder is replaced: names are exchanged, or the old one steps aside
 
 
 def kill_at(step, home):
@@ -105,6 +108,7 @@ def write_and_die(write, path, step):
             kill_at(step, path.parent)
             write(path, 'new')
             status = 0
+        except BaseException: traceback.print_exc()
         finally: os._exit(status)
     status = os.waitpid(child, 0)[1]
     if os.WIFSIGNALED(status): return False
@@ -112,22 +116,31 @@ def write_and_die(write, path, step):
     return True
 
 
-def rehearse(name, home, exchange):
+def rehearse(write, home):
     "Kill a writer before each of its steps in turn, once with and once without something there before."
-    files._exchange = files._exchange if exchange == 'exchange' else lambda a, b: False
-    write = next(w for n, w, _ in WRITERS if n == name)
     for before in ('first', 'replaced'):
         for step in range(MOST):
             path = Path(home, before, f'{step:02}', 'target')
             path.parent.mkdir(parents=True)
             if before == 'replaced':
-                source = Path(home, 'old', 'target')
+                source = Path(home).parent/'old'/'target'
                 (shutil.copytree if source.is_dir() else shutil.copy)(source, path)
             if write_and_die(write, path, step): break
         else: raise AssertionError(f'more than {MOST} steps')
 
 
-if __name__ == '__main__': rehearse(*sys.argv[1:])
+def rehearse_all(home):
+    "Rehearse every writer with and without an exchange of folders; a trace of what failed is left in its folder."
+    import pyarrow.parquet   # once, and not in each child; nothing of it is used here, so that forking is safe
+    exchange = files._exchange
+    for name, write, _ in WRITERS:
+        for way in WAYS:
+            files._exchange = exchange if way == 'exchange' else lambda a, b: False
+            try: rehearse(write, Path(home, name, way))
+            except Exception: Path(home, name, f'{way}.failed').write_text(traceback.format_exc())
+
+
+if __name__ == '__main__': rehearse_all(sys.argv[1])
 
 # ---------------------------------------------------------------- the tests
 
@@ -135,16 +148,24 @@ if __name__ == '__main__': rehearse(*sys.argv[1:])
 def beside(path): return sorted(p.name for p in path.parent.iterdir() if p != path)
 
 
-@pytest.mark.parametrize('exchange', ['exchange', 'fallback'])
-@pytest.mark.parametrize('name, write, read', WRITERS, ids=[w[0] for w in WRITERS])
-def test_a_writer_killed_at_any_step_loses_nothing(tmp_path, name, write, read, exchange):
-    write(tmp_path/'old'/'target', 'old')
+@pytest.fixture(scope='module')
+def rehearsed(tmp_path_factory):
+    "What all writers left behind: home/name/way/('first' or 'replaced')/step/target."
+    home = tmp_path_factory.mktemp('rehearsed')
+    for name, write, _ in WRITERS: write(home/name/'old'/'target', 'old')
     env = os.environ | {'PYTHONPATH': str(files.ROOT), 'OMP_NUM_THREADS': '1'}
-    subprocess.run([sys.executable, __file__, name, tmp_path, exchange], env=env, check=True)
+    subprocess.run([sys.executable, __file__, home], env=env, check=True)
+    return home
 
+
+@pytest.mark.parametrize('way', WAYS)
+@pytest.mark.parametrize('name, write, read', WRITERS, ids=[w[0] for w in WRITERS])
+def test_a_writer_killed_at_any_step_loses_nothing(rehearsed, name, write, read, way):
+    failed = rehearsed/name/f'{way}.failed'
+    assert not failed.exists(), failed.read_text()
     found = {'first': [], 'replaced': []}
     for before, words in found.items():
-        for home in sorted((tmp_path/before).iterdir()):
+        for home in sorted((rehearsed/name/way/before).iterdir()):
             path = home/'target'
             clear_leftovers(path)                          # as the next writer does
             assert not beside(path), f'{before}, killed before step {home.name}'
