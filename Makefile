@@ -61,7 +61,7 @@ data: $(READY) ## fetch the authors' logs into data/authors, each checked agains
 # FROM: the folder of a swarm whose weights were kept; RUN: the name of a run; TO: the new folder; CORPUS: where its corpus lies, if not in build/corpora
 export: $(READY) ## write one model of a swarm as a folder for transformers (FROM=build/replication/targets/runs/fixed RUN=RegMix-0 TO=folder)
 	@test -n "$(FROM)" && test -n "$(RUN)" && test -n "$(TO)" || { echo "export: say which model, and where to: make export FROM=swarm RUN=name TO=folder [CORPUS=folder]" >&2; exit 2; }
-	@$(PY) -m regmix.proxies $(FROM) $(RUN) $(TO) $(if $(CORPUS),--corpus $(CORPUS))
+	@$(PY) -m regmix.training $(FROM) $(RUN) $(TO) $(if $(CORPUS),--corpus $(CORPUS))
 
 # MODEL: a folder of transformers or a name on the hub; TASKS: paper, a folder of make_tasks, or names of lm-eval; SHOTS="0 1 2 3 4 5"; DATA: local copies
 evaluate: $(READY) ## run downstream tasks on a model (MODEL=..., TASKS=paper, SHOTS=0, LIMIT=, DATA=, OUT=results.csv)

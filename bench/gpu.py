@@ -20,8 +20,9 @@ import torch
 
 from regmix.corpora import build_corpus, load_corpus
 from regmix.models import model_config, train_flops
-from regmix.proxies import Group, TrainConfig, pick_device, pick_precision, train_swarm
+from regmix.proxies import Group, TrainConfig, pick_device, pick_precision
 from regmix.text import Document
+from regmix.training import train_swarm
 
 
 def toy_corpus(folder, vocab_size):

@@ -54,7 +54,8 @@ def swarm(corpus, folder, group):
     "The same model through train_swarm, as many tokens in all for any group; returns tokens per second of all workers together, one evaluation included."
     import json
     import pandas as pd
-    from regmix.proxies import TrainConfig, train_swarm
+    from regmix.proxies import TrainConfig
+    from regmix.training import train_swarm
     config = TrainConfig(model="1M", tokens=STEPS // group * BATCH * CONTEXT, context=CONTEXT, batch=BATCH, evals=1, eval_tokens=CONTEXT)
     mixtures = pd.DataFrame(np.random.default_rng(0).dirichlet([1] * 4, group * WORKERS), columns=corpus.domains, index=[f"r{i}" for i in range(group * WORKERS)])
     train_swarm(mixtures, corpus, folder, config, group=group, progress=False)
