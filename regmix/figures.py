@@ -7,7 +7,7 @@ __all__ = ['FULL', 'HALF', 'COLOURS', 'RC', 'style', 'save_figure', 'markdown_ta
            'scatter_rank', 'heatmap', 'band']
 
 # %% ../nbs/80_figures.ipynb #d28b467a
-import io
+import io, sys
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,16 @@ def style():
     from cycler import cycler
     return mpl.rc_context({**RC, 'axes.prop_cycle': cycler(color=COLOURS)})
 
+# %% ../nbs/80_figures.ipynb #f361e681
+def _show(fig, png: bytes):
+    "Show a saved picture on the page, and close the figure, so that it is not drawn again."
+    ipython = sys.modules.get('IPython')
+    if ipython is None or ipython.get_ipython() is None: return
+    import matplotlib.pyplot as plt
+    from IPython.display import Image, display
+    display(Image(png, width=int(fig.get_figwidth() * 110)))
+    plt.close(fig)
+
 # %% ../nbs/80_figures.ipynb #0dfebdd7
 _FORMATS = {'pdf': {'CreationDate': None, 'Producer': None, 'Creator': None}, 'png': {'Software': None}}   # no dates
 
@@ -41,12 +51,13 @@ def save_figure(fig,                            # a matplotlib figure
                 name: str,                      # 'figure_02': the files' name without ending
                 folder: str | Path = FIGURES,   # where to
                ) -> list[Path]:                 # the PDF and the PNG
-    "Write a figure as PDF and PNG whose bytes depend on the drawing alone."
+    "Write a figure as PDF and PNG whose bytes depend on the drawing alone, and show the PNG if this is a notebook."
     paths = []
     for kind, metadata in _FORMATS.items():
         buffer = io.BytesIO()
         fig.savefig(buffer, format=kind, metadata=metadata)
         paths.append(write_file(Path(folder)/f'{name}.{kind}', buffer.getvalue()))
+    _show(fig, buffer.getvalue())
     return paths
 
 # %% ../nbs/80_figures.ipynb #4729919a
