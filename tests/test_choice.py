@@ -225,7 +225,7 @@ def test_something_that_is_no_fit_is_not_replaced(fit, tmp_path):
     assert (tmp_path/"other"/"notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("law", ["ridge", "lightgbm", "log-linear", "quadratic ridge"])
+@pytest.mark.parametrize("law", ["ridge", "lightgbm", "mixing law", "quadratic ridge"])
 def test_a_loaded_fit_is_fitted_when_asked_and_says_the_same_to_the_last_bit(law, tmp_path):
     X, y = toy(n=60)
     fit = fit_swarm(swarm(X, {"web": y, "code": 5 - y}), [Metric("web"), Metric("code", higher=True)], [law])
