@@ -191,6 +191,12 @@ def as_comparison(
     table['left_out'] = _reasons(table['left_out'])
     return table
 
+def _with_behind(table, loss, ranked):
+    "Say of each law by how much its rho lies behind the highest one."
+    if not ranked: return table
+    behind = rho_behind(loss, pd.DataFrame(ranked), best_ranked(table))
+    return table.assign(**{c: behind.reindex(table['law'])[c].to_numpy() for c in behind})
+
 # %% ../nbs/57_choice.ipynb #90bd17cc
 def compare_laws(
     X: pd.DataFrame,             # (n, d) mixtures
@@ -214,12 +220,6 @@ def compare_laws(
         rows.append(row | {'seconds': time.perf_counter() - start})
         if p is not None: found[law], ranked[law] = metric.as_loss(p), order
     return _with_behind(as_comparison(rows), loss, ranked), pd.DataFrame(found, index=y.index)
-
-def _with_behind(table, loss, ranked):
-    "Say of each law by how much its rho lies behind the highest one."
-    if not ranked: return table
-    behind = rho_behind(loss, pd.DataFrame(ranked), best_ranked(table))
-    return table.assign(**{c: behind.reindex(table['law'])[c].to_numpy() for c in behind})
 
 # %% ../nbs/57_choice.ipynb #56cf4024
 def best_ranked(
@@ -450,6 +450,7 @@ def write_fit(
     told = {'format': FORMAT, 'targets': targets, 'comparison': fit.comparison.to_dict('records'), 'data': fit.digest}
     write_file(folder/'fit.json', json.dumps(as_plain(told | fit.meta), indent=1, ensure_ascii=False) + '\n')
 
+# %% ../nbs/57_choice.ipynb #95d59c66
 def save_fit(
     fit: Fit,
     folder: str | Path,       # where to

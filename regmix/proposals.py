@@ -7,10 +7,10 @@ __all__ = ['CAVEATS', 'KEY', 'never_moved', 'propose_fit', 'resampled_weights', 
            'write_proposal', 'save_proposal', 'load_proposal', 'worse_than_prior', 'gain_within_error',
            'more_than_trained', 'far_from_trained', 'about_each_law', 'one_target_decides', 'few_runs',
            'kept_as_they_were', 'searched_for', 'read_often', 'moves_with_runs', 'notes_of_fit', 'caveats',
-           'told_of_fit', 'proposal_tables', 'plain_name']
+           'told_of_fit', 'propose_each', 'proposal_tables', 'plain_name']
 
 # %% ../nbs/66_proposals.ipynb #2aebcfd5
-import json, re
+import json, re, time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -196,6 +196,7 @@ def _not_alone(fit, target, table, law):
         yield (f'{target}: these runs do not tell the law that ranks best, {best_ranked(table)}, '
                f"from {'; '.join(near)}. {law.name} was chosen.")
 
+# %% ../nbs/66_proposals.ipynb #a8c1f526
 def about_each_law(fit, told):
     for target in fit.targets:
         table = fit.comparison[fit.comparison['target'] == target]
@@ -266,9 +267,23 @@ def told_of_fit(
     told = proposal_as_json(proposal, data=fit.digest, laws=fit.laws, **more)
     return told | {'caveats': caveats(fit, told)}
 
-# %% ../nbs/66_proposals.ipynb #68176acc
+# %% ../nbs/66_proposals.ipynb #d28f19fb
 KEY = ('law', 'aim', 'asked')   # what tells the proposals of a study apart
 
+def propose_each(
+    asks: dict,             # (law, aim, asked): (fitted model, what `propose` is asked)
+    trained: pd.DataFrame,  # (n, d) the mixtures that the models were fitted on
+    **same,                 # what all are asked: prior, seed
+) -> tuple[dict, dict]:     # each `Proposal`; the seconds of each
+    "Propose once for each thing that a study asks."
+    found, seconds = {}, {}
+    for key, (model, more) in asks.items():
+        begun = time.monotonic()
+        found[key] = propose(model, trained, **same, **more)
+        seconds[key] = time.monotonic() - begun
+    return found, seconds
+
+# %% ../nbs/66_proposals.ipynb #68176acc
 def proposal_tables(
     found: dict,    # (law, aim, asked): `Proposal`
     seconds: dict,  # the same: what it took
