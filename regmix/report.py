@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from . import __version__
-from .choice import Fit, choose
+from .choice import RULE, Fit
 from .figures import COLOURS, FULL, style
-from .recipes import caveats
+from .proposals import caveats
 
 # %% ../nbs/85_report.ipynb #a30d35b5
 def as_svg(fig,        # a matplotlib figure
@@ -110,7 +110,7 @@ def _read(fit):
     "List what was read."
     versions = ', '.join(f'{k} {v}' for k, v in fit.meta.get('versions', {}).items())
     return [['source', str(fit.meta.get('source', ''))], ['runs', len(fit.mixtures)], ['domains', ', '.join(fit.domains)], ['targets', '; '.join(m.label for m in fit.metrics.values())],
-            ['folds, seed', f"{fit.meta.get('folds')}, {fit.meta.get('seed')}"], ['versions', versions]]
+            ['measured on', fit.meta['measured_on']] if 'measured_on' in fit.meta else ['folds, seed', f"{fit.meta.get('folds')}, {fit.meta.get('seed')}"], ['versions', versions]]
 
 def _compared(fit, target):
     "Tabulate the laws, the one chosen with a star."
@@ -120,12 +120,14 @@ def _compared(fit, target):
     return _table(named.to_numpy(dtype=object).tolist(), list(named))
 
 # %% ../nbs/85_report.ipynb #842123f2
+def _interval(p): return '(no interval)' if p['low'] is None else f"({p['low']:.4g} to {p['high']:.4g})"
+
 def _headline(fit, told):
-    "Answer the title in two lines: the mixture, and what it is foretold to change."
+    "Answer the title in two lines: the mixture, and what it is predicted to change."
     if not told: return []
     used = told['mixture'].sort_values(ascending=False)
     text = ', '.join(f'{d} {w:.0%}' for d, w in used[used >= 0.01].items()) + (f', the rest {used[used < 0.01].sum():.1%}' if (used < 0.01).any() else '')
-    changes = [f"{fit.metrics[t].label}: {p['under the prior']:.4g} under the prior, {p['value']:.4g} ({p['low']:.4g} to {p['high']:.4g}) foretold" for t, p in (told.get('predicted') or {}).items() if t in fit.metrics and p.get('under the prior') is not None]
+    changes = [f"{fit.metrics[t].label}: {p['under the prior']:.4g} under the prior, {p['value']:.4g} {_interval(p)} predicted" for t, p in (told.get('predicted') or {}).items() if t in fit.metrics and p.get('under the prior') is not None]
     asked = '; '.join(f'{k.replace("_", " ")} {v}' for k, v in (told.get('settings') or {}).items() if v not in (None, [], {}, False))
     return [f'<p><b>Train on {html.escape(text)}.</b></p>'] + ([_list(changes)] if changes else []) + ([f'<p>Asked for: {html.escape(asked)}.</p>'] if asked else [])
 
@@ -141,8 +143,10 @@ def make_report(fit: Fit,
     parts = [f'<h1>{html.escape(title)}</h1>', *_headline(fit, told or {}), f'<p>{html.escape(summary)}. (rho is Spearman\'s rank correlation; all intervals are 95%.)</p>']
     if against := caveats(fit, told): parts += ['<div class=caveats><h2>What stands against it</h2>', _list(against), '</div>']
     if told: parts.append(_proposal(fit, told))
-    parts += ['<h2>What was read</h2>', _table(_read(fit), ['', '']), '<h2>Predicted and measured</h2>', '<p>Each run predicted by a fit that had not seen it.</p>', as_svg(plot_measured(fit)),
-              '<h2>The laws compared</h2>', f'<p>{html.escape(choose.__doc__)} {html.escape(_COLUMNS)}</p>']
+    parts += ['<h2>What was read</h2>', _table(_read(fit), ['', ''])]
+    if fit.predictions is not None:   # a law that was given has none of them
+        parts += ['<h2>Predicted and measured</h2>', '<p>Each run predicted by a fit that had not seen it.</p>', as_svg(plot_measured(fit))]
+    parts += ['<h2>The laws compared</h2>', f"<p>{html.escape(fit.meta.get('rule', RULE))} {html.escape(_COLUMNS)}</p>"]
     for t in fit.targets: parts += [f'<h3>{html.escape(fit.metrics[t].label)}</h3>', _compared(fit, t)]
     return (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title><style>{_CSS}</style></head>\n<body>\n' + '\n'.join(parts)
             + f'\n<footer>Made with regmix {__version__}.</footer>\n</body></html>\n')

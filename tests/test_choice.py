@@ -11,8 +11,10 @@ from sklearn.base import clone
 from sklearn.dummy import DummyRegressor
 
 import regmix.choice as choice
-from regmix.choice import (COLUMNS, PARAMETERS, LawRegressor, best_ranked, choose, compare_laws, fit_swarm, load_fit, make_folds, measure_law, not_told_apart, out_of_fold, replace_folder,
-                           rho_behind, save_fit, scaled_law, spread)
+from regmix.choice import (COLUMNS, PARAMETERS, LawRegressor, best_ranked, choose, compare_laws, fit_given, fit_swarm, load_fit,
+                           make_folds, measure_law, measured_on, not_told_apart, out_of_fold, predict_unseen, replace_folder,
+                           rho_behind, save_fit, scaled_law, score_unseen, spread, write_fit)
+from regmix.files import load_result, new_result, write_tables
 from regmix.measures import rho_interval
 from regmix.swarms import Swarm, long_losses
 from regmix.tables import Metric, as_plain
@@ -162,11 +164,12 @@ def fit():
 def test_the_old_fit_stays_until_the_new_one_is_there(fit, tmp_path, monkeypatch):
     home = save_fit(fit, tmp_path/"fit")
     before = {p.name: p.read_bytes() for p in home.iterdir()}
-    real = os.replace
+    real = os.rename
     def fails(a, b):
-        if b == home and not str(a).endswith("-old"): raise OSError("no space left")
+        if b == home and ".old-" not in str(a): raise OSError("no space left")
         return real(a, b)
-    monkeypatch.setattr(os, "replace", fails)
+    monkeypatch.setattr(os, "rename", fails)
+    monkeypatch.setattr("regmix.files._exchange", lambda a, b: False)     # a system that cannot exchange two folders
     with pytest.raises(OSError, match="no space"): save_fit(fit, home, overwrite=True)
     monkeypatch.undo()
     assert {p.name: p.read_bytes() for p in home.iterdir()} == before and [p.name for p in tmp_path.iterdir()] == ["fit"]
@@ -208,8 +211,66 @@ def test_other_versions_are_told(fit, tmp_path, package):
 
 def test_an_older_format_is_refused(fit, tmp_path):
     home = save_fit(fit, tmp_path/"fit")
-    (home/"fit.json").write_text((home/"fit.json").read_text().replace('"format": 2', '"format": 1'))
-    with pytest.raises(ValueError, match="this version reads format 2: fit again"): load_fit(home)
+    (home/"fit.json").write_text((home/"fit.json").read_text().replace('"format": 3', '"format": 2'))
+    with pytest.raises(ValueError, match="this version reads format 3: fit again"): load_fit(home)
+    (home/"fit.json").write_text('{"swarm": "authors/1m-train"}')        # what a stage once wrote
+    with pytest.raises(ValueError, match="format None; this version reads format 3: fit again"): load_fit(home)
+
+
+def test_something_that_is_no_fit_is_not_replaced(fit, tmp_path):
+    (tmp_path/"other").mkdir()
+    (tmp_path/"other"/"notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="holds something that is no fit"): save_fit(fit, tmp_path/"other", overwrite=True)
+    with pytest.raises(FileExistsError, match="--overwrite"): save_fit(fit, tmp_path/"other")
+    assert (tmp_path/"other"/"notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("law", ["ridge", "lightgbm", "mixing law", "quadratic ridge"])
+def test_a_loaded_fit_is_fitted_when_asked_and_says_the_same_to_the_last_bit(law, tmp_path):
+    X, y = toy(n=60)
+    fit = fit_swarm(swarm(X, {"web": y, "code": 5 - y}), [Metric("web"), Metric("code", higher=True)], [law])
+    back = load_fit(save_fit(fit, tmp_path/"fit"))
+    assert "model" not in vars(back), "loading fits nothing"
+    assert back.predict(X).equals(fit.predict(X)) and np.array_equal(back.model.predict(X), fit.model.predict(X))
+    assert back.model is back.model, "fitted once"
+
+
+def test_a_given_law_is_fitted_as_the_papers_regression(tmp_path):
+    "Stage 20's regression through a Fit: the same bits as MixtureRegressor, before and after loading, with settings of its own."
+    from regmix.regression import MixtureRegressor, make_estimator
+    X, y = toy(n=60)
+    trees = make_estimator("lightgbm").set_params(n_estimators=30)
+    for law, settings, plain in (("ridge", {}, "ridge"), ("lightgbm", {}, "lightgbm"), ("lightgbm", {"web": {"n_estimators": 30}}, trees)):
+        fit = fit_given(swarm(X, {"web": y}), ["web"], law, settings)
+        save_fit(fit, tmp_path/"fit", overwrite=True)
+        want = MixtureRegressor(plain).fit(X, y).predict(X)
+        for found in (fit, load_fit(tmp_path/"fit")): assert np.array_equal(found.model.predict(X), want)
+    with pytest.raises(ValueError, match="no law 'cubic'; choose from"): fit_given(swarm(X, {"web": y}), ["web"], "cubic")
+
+
+def test_a_fit_beside_a_stages_tables(tmp_path):
+    X, y = toy(n=60)
+    whole = swarm(X, {"web": y, "code": 5 - y})
+    train, test = whole.subset(X.index[:45], "train"), whole.subset(X.index[45:], "test")
+    fit = fit_given(train, ["web", "code"], "ridge", meta={"swarm": "toy"})
+    unseen = predict_unseen(fit, test)
+    assert list(unseen) == ["test", "run", "target", "true", "predicted"] and set(unseen["run"]) == set(X.index[45:])
+    metrics = score_unseen(unseen, n_boot=200, seed=3)
+    measured = measured_on(fit, unseen, n_boot=200, seed=3)
+    rho = metrics[metrics["metric"] == "rho"].set_index("target")
+    table = measured.comparison.set_index("target").loc[["web", "code"]]
+    assert np.array_equal(table[["rho", "low", "high"]], rho.loc[["web", "code"], ["value", "low", "high"]])
+    rmse = metrics[metrics["metric"] == "rmse"].set_index("target")["value"]
+    assert np.allclose(table["rmse"], rmse.loc[["web", "code"]]) and (table["regret"] >= 0).all()
+    with new_result("fits", "toy", {"swarm": "toy"}, tmp_path) as folder:
+        write_fit(measured, folder)
+        write_tables(folder, {"predictions": unseen, "metrics": metrics})
+    result = load_result("fits", "toy", tmp_path)
+    back = load_fit(result.folder)
+    assert result.table("predictions").equals(unseen) and result.table("metrics").equals(metrics)
+    assert back.meta["measured_on"] == "test" and back.meta["swarm"] == "toy" and back.predictions is None
+    assert back.predict(X).equals(fit.predict(X)) and len(back.mixtures) == 45
+    pd.testing.assert_frame_equal(back.comparison, measured.comparison)
 
 
 def test_plain_values_are_json():

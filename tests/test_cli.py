@@ -49,7 +49,7 @@ def fitted(line=f"fit --mixtures m.csv --losses l.csv --target val_loss {LAWS} -
 def test_from_tables_to_a_report(room):
     out, err = fitted()
     assert "* log-linear" in out and "regret" in out and "chosen: log-linear" in out and "fit: saved" in out and not err
-    assert sorted(p.name for p in Path("fit").iterdir()) == ["fit.json", "losses.parquet", "mixtures.parquet", "predictions.parquet"]
+    assert sorted(p.name for p in Path("fit").iterdir()) == ["fit.json", "losses.parquet", "mixtures.parquet", "out_of_fold.parquet"]
     out, _ = ask("propose fit --prior tokens.json --kl 0.05 --available tokens.json --tokens 5e9 --stability 3 --out p.json")
     assert re.search(r"^code +0\.8000 +0\.1754 +4\.00", out, re.M) and "under the prior" in out and "distance to the nearest" in out and "19 in 20 trained mixtures have a neighbour within" in out
     told = json.loads(Path("p.json").read_text())
@@ -65,7 +65,7 @@ def test_from_tables_to_a_report(room):
 
 def test_python_and_shell_give_the_same(room):
     from regmix.choice import load_fit
-    from regmix.recipes import propose_fit
+    from regmix.proposals import propose_fit
     fitted()
     told, _ = ask("propose fit --bound web=0.3:0.5 --bound law=0 --stability 0 --json")
     want = propose_fit(load_fit("fit"), lower={"web": 0.3, "law": 0.0}, upper={"web": 0.5, "law": 0.0})
@@ -93,17 +93,17 @@ def test_the_line_says_which_law_was_chosen_and_why(room):
 
 
 def test_resamples_that_fail_are_a_note_and_the_column_stays(room, monkeypatch):
-    import regmix.recipes
-    real = regmix.recipes.stability
+    import regmix.proposals
+    real = regmix.proposals.stability
     fitted()
     def some(*args, **same):
         warnings.warn("1 of 3 resamples could not be solved and were left out")
         return real(*args, **same).iloc[:-1]
-    monkeypatch.setattr(regmix.recipes, "stability", some)
+    monkeypatch.setattr(regmix.proposals, "stability", some)
     told, err = ask("propose fit --stability 3 --json")
     assert set(told["stability"]) == {"web", "code", "law", "wiki"} and "regmix: note: 1 of 3 resamples could not be solved" in err
     def none(*args, **same): raise ValueError("none of the resamples could be solved")
-    monkeypatch.setattr(regmix.recipes, "stability", none)
+    monkeypatch.setattr(regmix.proposals, "stability", none)
     told, err = ask("propose fit --stability 3 --json")
     assert told["stability"] is None and "note: no stability: none of the resamples could be solved" in err
 
@@ -131,7 +131,7 @@ FAULTS = [
     ("fit --mixtures m.csv --losses l.csv --target flat --out fit", "target 'flat' is 1 in all 40 runs: there is nothing to regress"),
     ("fit --mixtures m.csv --losses l.csv --target note --out fit", "'ok' is no number"),
     ("fit --mixtures no.csv --losses l.csv --target a --out fit", "no.csv: there is no such file"),
-    ("fit --mixtures m.csv --losses l.csv --target val_loss --law cubic --out fit", "no law 'cubic'; there is own weight"),
+    ("fit --mixtures m.csv --losses l.csv --target val_loss --law cubic --out fit", "no law 'cubic'; choose from own weight"),
     ("fit --mixtures m.csv --losses l.csv --target val_loss --law 'own weight' --out fit", "no law can be fitted"),
     ("fit --mixtures m.csv --losses l.csv --target val_loss --folds 1 --out fit", "folds = 1"),
     ("propose m.csv", "no fit.json"),
@@ -184,7 +184,7 @@ def test_what_gets_worse_is_said_first(room):
     fitted()
     told, _ = ask("propose fit --prior tokens.json --bound code=:0.01 --bound law=0.9: --stability 0 --json")     # what the target wants is forbidden
     p = told["predicted"]["val_loss"]
-    assert p["value"] > p["under the prior"] and told["caveats"][0].startswith("Foretold to be WORSE than under the prior: val_loss")
+    assert p["value"] > p["under the prior"] and told["caveats"][0].startswith("Predicted to be WORSE than under the prior: val_loss")
     told, _ = ask("propose fit --prior tokens.json --stability 0 --json")
     assert not any("WORSE" in c for c in told["caveats"]) and any("More weight than any trained mixture had: code" in c for c in told["caveats"]) == (told["mixture"]["code"] > pd.read_csv("m.csv").filter(like="code").max().item() + 0.005)
 
@@ -252,12 +252,13 @@ def test_sample(room):
 def test_a_folder_of_mixtures_stays_until_the_new_one_is_there(room, monkeypatch):
     ask("sample tokens.json --n 3 --out folder")
     before = {p.name: p.read_bytes() for p in Path("folder").iterdir()}
-    real = os.replace
+    real = os.rename
     def fails(a, b):
-        if str(b) == "folder" and not str(a).endswith("-old"): raise OSError("no space left")
+        if str(b) == "folder" and ".old-" not in str(a): raise OSError("no space left")
         return real(a, b)
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", fails)
+        patch.setattr(os, "rename", fails)
+        patch.setattr("regmix.files._exchange", lambda a, b: False)      # a system that cannot exchange two folders
         assert "no space" in ask("sample tokens.json --n 2 --out folder --overwrite", 1)[1]
     assert {p.name: p.read_bytes() for p in Path("folder").iterdir()} == before and not [p for p in room.iterdir() if p.name.startswith(".")]
 

@@ -2,8 +2,6 @@
 import ast
 import json
 import shlex
-import warnings
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,11 +10,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regmix.choice import fit_swarm
-from regmix.optima import propose
-from regmix.recipes import RECIPES, caveats, clean, export_mixture, held, load_proposal, propose_fit, proposal_as_json, save_proposal, wobble
-from regmix.swarms import Swarm, long_losses
-from regmix.tables import Metric
+from regmix.proposals import clean, load_proposal
+from regmix.recipes import RECIPES, export_mixture
 
 
 def read_back(to, text):
@@ -73,94 +68,15 @@ def test_the_snippet_for_datasets_runs_and_mixes(tmp_path):
 def test_what_is_no_mixture_is_refused(tmp_path):
     with pytest.raises(ValueError, match="sums to 0.9"): clean({"a": 0.5, "b": 0.4})
     with pytest.raises(ValueError, match="negative"): clean({"a": 1.5, "b": -0.5})
-    with pytest.raises(ValueError, match="no format 'nemo'; there is authors"): export_mixture({"a": 1}, "nemo")
+    with pytest.raises(ValueError, match="no format 'nemo'; choose from authors"): export_mixture({"a": 1}, "nemo")
     with pytest.raises(ValueError, match="paths: no domain 'b'"): export_mixture({"a": 1}, "megatron", {"b": "x"})
     (tmp_path/"counts.json").write_text('{"web": 7, "code": 3}')
     with pytest.raises(ValueError, match="counts.json: run 'mixture' sums to 10"): load_proposal(tmp_path/"counts.json")
 
 
-def toy(n=40, pinned=False, higher=False, slope=1.0):
-    rng = np.random.default_rng(1)
-    X = pd.DataFrame(rng.dirichlet(np.ones(3), n), columns=["web", "code", "law"], index=pd.Index([f"r{i}" for i in range(n)], name="run"))
-    if pinned: X = (0.8 * X).assign(wiki=0.2)
-    y = 2 + np.exp(X[["web", "code", "law"]].to_numpy() @ [0.1, 1.0, 0.5]) * slope + rng.normal(0, 0.01, n)
-    Y = pd.DataFrame({"loss": y, "acc": 90 - 10 * y}, X.index)
-    return fit_swarm(Swarm("toy", X, long_losses(Y, 1)), [Metric("acc", higher=True)] if higher else ["loss"], ["mixing law", "ridge"])
-
-
-def test_higher_is_better_finds_the_same_mixture_and_shows_its_own_sign():
-    low, high = propose_fit(toy()), propose_fit(toy(higher=True))
-    assert (low.mixture - high.mixture).abs().max() < 1e-3
-    p = high.predicted.loc["acc"]
-    assert p["low"] < p["value"] < p["high"] and abs(p["value"] - (90 - 10 * low.predicted.loc["loss", "value"])) < 0.2
-    prior = pd.Series(1 / 3, ["web", "code", "law"])
-    with_prior = propose_fit(toy(higher=True), prior=prior, kl=0.1)
-    assert with_prior.predicted.loc["acc", "value"] > with_prior.predicted.loc["acc", "under the prior"] > 0
-
-
-@pytest.mark.parametrize("law", ["mixing law", "quadratic ridge"])     # solved, and searched
-def test_guard_importance_and_kl_have_the_metrics_own_sign(law):
-    rng = np.random.default_rng(0)
-    X = pd.DataFrame(rng.dirichlet(np.ones(3), 30), columns=["web", "code", "law"], index=pd.Index([f"r{i}" for i in range(30)], name="run"))
-    P = X.to_numpy()
-    Y = pd.DataFrame({"acc": 80 - 10 * np.exp(P @ [-2.0, -0.2, -1.0]), "loss": 2 + np.exp(P @ [-0.2, -2.0, -1.0])}, X.index)      # web for one, code for the other
-    fit = fit_swarm(Swarm("toy", X, long_losses(Y, 1)), [Metric("acc", higher=True), "loss"], [law])
-    prior = pd.Series(1 / 3, X.columns)
-    def ask(**more):
-        p = propose_fit(fit, prior=prior, **more)
-        return p.predicted.loc["acc", "value"], p.predicted.loc["acc", "under the prior"], p.mixture
-    loss_first = {"acc": 0.001, "loss": 1}
-    free, before, mixture = ask(importance=loss_first)
-    assert free < before - 2 and mixture["code"] > 0.9
-    for margin in (0.5, 1.5):                                                                 # points of accuracy, not more
-        guarded = ask(importance=loss_first, guard={"acc": margin})[0]
-        assert np.isclose(guarded, before - margin, atol=2e-2) and guarded > before - margin - 1e-4
-    assert ask(importance={"acc": 1, "loss": 0.001})[0] > before + 1                          # importance on the accuracy makes it rise
-    near = [ask(importance=loss_first, kl=k)[0] for k in (0.03, 0.1, 1)]
-    assert free < near[0] < near[1] < near[2] and abs(near[2] - before) < 0.8                 # closeness to the prior takes it back
-    worst = propose_fit(fit, prior=prior, worst=True).predicted
-    assert worst.loc["acc", "value"] > worst.loc["acc", "under the prior"] and worst.loc["loss", "value"] < worst.loc["loss", "under the prior"]    # both gain
-
-
-def test_no_interval_is_narrower_than_the_errors_on_unseen_runs():
-    fit = toy()
-    p = propose_fit(fit).predicted.loc["loss"]
-    assert p["high"] - p["value"] >= 1.96 * fit.comparison.set_index("law").loc[fit.laws["loss"], "rmse"] - 1e-12
-    fit = fit_swarm(Swarm("toy", fit.mixtures, long_losses(fit.values, 1)), ["loss"], ["ridge"])
-    p = propose_fit(fit).predicted.loc["loss"]
-    assert np.isclose(p["high"] - p["value"], 1.96 * fit.comparison["rmse"].iloc[0]) and np.isnan(propose(fit.model, fit.mixtures).predicted.loc["loss", "high"])
-
-
-def test_a_pinned_domain_is_held_unless_limits_are_given():
-    fit = toy(pinned=True)
-    assert held(fit) == {"wiki": 0.2} and propose_fit(fit).mixture["wiki"] == 0.2
-    assert propose_fit(fit, upper={"wiki": 0.1}).mixture["wiki"] <= 0.1 + 1e-9
-    assert (wobble(fit, 3).loc["wiki"] == 0.2).all()
-
-
-def test_caveats_are_said(tmp_path):
-    fit = toy(pinned=True)
-    told = proposal_as_json(propose_fit(fit, available={"web": 1.0, "code": 9, "law": 9, "wiki": 9}, tokens=10, epochs=6), stability={"web": {"low": 0.1, "high": 0.9}})
-    said = " ".join(caveats(fit, told))
-    for part in ("Held where they were in every run", "wiki (0.2)", "Read more than four times: web (6.0)", "Other runs would have led elsewhere", "web (0.10 to 0.90)"): assert part in said
-    assert "far from every trained mixture" in " ".join(caveats(fit, told | {"extrapolates": True}))
-    far = " ".join(caveats(fit, told | {"extrapolates": True, "distance": 0.5, "usual": 0.2}))
-    assert "50% of the weight would have to move" in far and "nineteen in twenty of the trained ones have a neighbour within 20%" in far
-    assert "not of the form that can be solved exactly" in " ".join(caveats(fit, told | {"gap": None}))
-    noise = Swarm("noise", fit.mixtures, long_losses(pd.DataFrame({"loss": np.random.default_rng(0).random(40)}, fit.mixtures.index), 1))
-    assert "better than chance" in " ".join(caveats(fit_swarm(noise, ["loss"], ["mixing law"])))
-    assert "misses" not in said
-    wide = replace(fit, comparison=fit.comparison.assign(rmse=2 * fit.values["loss"].std()))
-    assert "more than they differ among themselves" in " ".join(caveats(wide, told))
-
-
-def test_proposals_on_disk(tmp_path):
-    proposal = propose_fit(toy())
-    path = save_proposal(proposal, tmp_path/"p.json", laws={"loss": "ridge"})
-    with pytest.raises(FileExistsError, match="--overwrite"): save_proposal(proposal, path)
-    before = path.read_bytes()
-    assert save_proposal(proposal, path, overwrite=True, laws={"loss": "ridge"}).read_bytes() == before
-    back = load_proposal(path)
-    assert np.abs(back["mixture"] - proposal.mixture).max() < 1e-7 and back["laws"] == {"loss": "ridge"}
-    assert json.loads(before) and "NaN" not in before.decode()
-    assert [p.name for p in tmp_path.iterdir()] == ["p.json"]
+def test_what_was_here_answers_with_a_note():
+    import regmix.proposals as now
+    import regmix.recipes as once
+    for old, new in {"held": "never_moved", "wobble": "resampled_weights", "caveats": "caveats", "propose_fit": "propose_fit"}.items():
+        with pytest.warns(DeprecationWarning, match=f"regmix.recipes.{old} is now regmix.proposals.{new}"): found = getattr(once, old)
+        assert found is getattr(now, new)

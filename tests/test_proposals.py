@@ -1,0 +1,190 @@
+"""Proposals: the same thing from Python, the shell and the stages; intervals that keep what was measured; caveats that speak when they must."""
+import json
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from regmix.choice import fit_given, fit_swarm, load_fit, measured_on, predict_unseen, save_fit, write_fit
+from regmix.files import load_result, new_result, write_tables
+from regmix.optima import propose
+from regmix.proposals import (CAVEATS, caveats, describe_mixture, load_proposal, never_moved, plain_name, proposal_as_json,
+                              proposal_tables, propose_fit, resampled_weights, save_proposal, told_of_fit, write_proposal)
+from regmix.swarms import Swarm, long_losses
+from regmix.tables import Metric
+
+
+def toy(n=40, pinned=False, higher=False, slope=1.0):
+    rng = np.random.default_rng(1)
+    X = pd.DataFrame(rng.dirichlet(np.ones(3), n), columns=["web", "code", "law"], index=pd.Index([f"r{i}" for i in range(n)], name="run"))
+    if pinned: X = (0.8 * X).assign(wiki=0.2)
+    y = 2 + np.exp(X[["web", "code", "law"]].to_numpy() @ [0.1, 1.0, 0.5]) * slope + rng.normal(0, 0.01, n)
+    Y = pd.DataFrame({"loss": y, "acc": 90 - 10 * y}, X.index)
+    return fit_swarm(Swarm("toy", X, long_losses(Y, 1)), [Metric("acc", higher=True)] if higher else ["loss"], ["mixing law", "ridge"])
+
+
+def test_higher_is_better_finds_the_same_mixture_and_shows_its_own_sign():
+    low, high = propose_fit(toy()), propose_fit(toy(higher=True))
+    assert (low.mixture - high.mixture).abs().max() < 1e-3
+    p = high.predicted.loc["acc"]
+    assert p["low"] < p["value"] < p["high"] and abs(p["value"] - (90 - 10 * low.predicted.loc["loss", "value"])) < 0.2
+    prior = pd.Series(1 / 3, ["web", "code", "law"])
+    with_prior = propose_fit(toy(higher=True), prior=prior, kl=0.1)
+    assert with_prior.predicted.loc["acc", "value"] > with_prior.predicted.loc["acc", "under the prior"] > 0
+
+
+@pytest.mark.parametrize("law", ["mixing law", "quadratic ridge"])     # solved, and searched
+def test_guard_importance_and_kl_have_the_metrics_own_sign(law):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.dirichlet(np.ones(3), 30), columns=["web", "code", "law"], index=pd.Index([f"r{i}" for i in range(30)], name="run"))
+    P = X.to_numpy()
+    Y = pd.DataFrame({"acc": 80 - 10 * np.exp(P @ [-2.0, -0.2, -1.0]), "loss": 2 + np.exp(P @ [-0.2, -2.0, -1.0])}, X.index)      # web for one, code for the other
+    fit = fit_swarm(Swarm("toy", X, long_losses(Y, 1)), [Metric("acc", higher=True), "loss"], [law])
+    prior = pd.Series(1 / 3, X.columns)
+    def ask(**more):
+        p = propose_fit(fit, prior=prior, **more)
+        return p.predicted.loc["acc", "value"], p.predicted.loc["acc", "under the prior"], p.mixture
+    loss_first = {"acc": 0.001, "loss": 1}
+    free, before, mixture = ask(importance=loss_first)
+    assert free < before - 2 and mixture["code"] > 0.9
+    for margin in (0.5, 1.5):                                                                 # points of accuracy, not more
+        guarded = ask(importance=loss_first, guard={"acc": margin})[0]
+        assert np.isclose(guarded, before - margin, atol=2e-2) and guarded > before - margin - 1e-4
+    assert ask(importance={"acc": 1, "loss": 0.001})[0] > before + 1                          # importance on the accuracy makes it rise
+    near = [ask(importance=loss_first, kl=k)[0] for k in (0.03, 0.1, 1)]
+    assert free < near[0] < near[1] < near[2] and abs(near[2] - before) < 0.8                 # closeness to the prior takes it back
+    worst = propose_fit(fit, prior=prior, worst=True).predicted
+    assert worst.loc["acc", "value"] > worst.loc["acc", "under the prior"] and worst.loc["loss", "value"] < worst.loc["loss", "under the prior"]    # both gain
+
+
+def test_no_interval_is_narrower_than_the_errors_on_unseen_runs():
+    fit = toy()
+    p = propose_fit(fit).predicted.loc["loss"]
+    assert p["high"] - p["value"] >= 1.96 * fit.comparison.set_index("law").loc[fit.laws["loss"], "rmse"] - 1e-12
+    fit = fit_swarm(Swarm("toy", fit.mixtures, long_losses(fit.values, 1)), ["loss"], ["ridge"])
+    p = propose_fit(fit).predicted.loc["loss"]
+    assert np.isclose(p["high"] - p["value"], 1.96 * fit.comparison["rmse"].iloc[0]) and np.isnan(propose(fit.model, fit.mixtures).predicted.loc["loss", "high"])
+
+
+def test_a_pinned_domain_is_held_unless_limits_are_given():
+    fit = toy(pinned=True)
+    assert never_moved(fit) == {"wiki": 0.2} and propose_fit(fit).mixture["wiki"] == 0.2
+    assert propose_fit(fit, upper={"wiki": 0.1}).mixture["wiki"] <= 0.1 + 1e-9
+    assert (resampled_weights(fit, 3).loc["wiki"] == 0.2).all()
+
+
+def test_caveats_are_said(tmp_path):
+    fit = toy(pinned=True)
+    told = proposal_as_json(propose_fit(fit, available={"web": 1.0, "code": 9, "law": 9, "wiki": 9}, tokens=10, epochs=6), stability={"web": {"low": 0.1, "high": 0.9}})
+    said = " ".join(caveats(fit, told))
+    for part in ("Held where they were in every run", "wiki (0.2)", "Read more than four times: web (6.0)", "Other runs would have led elsewhere", "web (0.10 to 0.90)"): assert part in said
+    assert "far from every trained mixture" in " ".join(caveats(fit, told | {"extrapolates": True}))
+    far = " ".join(caveats(fit, told | {"extrapolates": True, "distance": 0.5, "usual": 0.2}))
+    assert "50% of the weight would have to move" in far and "nineteen in twenty of the trained ones have a neighbour within 20%" in far
+    assert "not of the form that can be solved exactly" in " ".join(caveats(fit, told | {"gap": None}))
+    noise = Swarm("noise", fit.mixtures, long_losses(pd.DataFrame({"loss": np.random.default_rng(0).random(40)}, fit.mixtures.index), 1))
+    assert "better than chance" in " ".join(caveats(fit_swarm(noise, ["loss"], ["mixing law"])))
+    assert "misses" not in said
+    wide = replace(fit, comparison=fit.comparison.assign(rmse=2 * fit.values["loss"].std()))
+    assert "more than they differ among themselves" in " ".join(caveats(wide, told))
+
+
+def test_proposals_on_disk(tmp_path):
+    proposal = propose_fit(toy())
+    path = save_proposal(proposal, tmp_path/"p.json", laws={"loss": "ridge"})
+    with pytest.raises(FileExistsError, match="--overwrite"): save_proposal(proposal, path)
+    before = path.read_bytes()
+    assert save_proposal(proposal, path, overwrite=True, laws={"loss": "ridge"}).read_bytes() == before
+    back = load_proposal(path)
+    assert np.abs(back["mixture"] - proposal.mixture).max() < 1e-7 and back["laws"] == {"loss": "ridge"}
+    assert json.loads(before) and "NaN" not in before.decode()
+    assert [p.name for p in tmp_path.iterdir()] == ["p.json"]
+
+
+def test_a_mixture_from_elsewhere_is_described_as_a_proposal_is():
+    for fit in (toy(), toy(higher=True), toy(pinned=True)):
+        prior = pd.Series(1 / len(fit.domains), fit.domains)
+        proposed = propose_fit(fit, prior=prior)
+        told = describe_mixture(fit, proposed.mixture.sample(frac=1, random_state=0), prior)      # by name, in any order
+        pd.testing.assert_frame_equal(told.predicted, proposed.predicted)
+        assert (told.distance, told.usual) == (proposed.distance, proposed.usual) and told.mixture.equals(proposed.mixture)
+        assert np.isnan(told.gap) and told.epochs.isna().all() and "under the prior" not in describe_mixture(fit, proposed.mixture).predicted
+
+
+def given(law="ridge"):
+    "A law that was given, measured on other runs: what stage 20 writes."
+    fit = toy(60)
+    whole = Swarm("toy", fit.mixtures, long_losses(fit.values, 1))
+    train, test = whole.subset(fit.mixtures.index[:45], "train"), whole.subset(fit.mixtures.index[45:], "test")
+    fitted = fit_given(train, ["loss"], law, meta={"swarm": "toy"})
+    unseen = predict_unseen(fitted, test)
+    return measured_on(fitted, unseen), unseen
+
+
+def test_a_given_law_proposes_with_the_errors_on_its_test():
+    fit, _ = given()
+    p = propose_fit(fit).predicted.loc["loss"]
+    assert np.isclose(p["high"] - p["value"], 1.96 * fit.comparison["rmse"][0]) and fit.comparison["rmse"][0] > 0
+    said = " ".join(caveats(fit, proposal_as_json(propose_fit(fit))))
+    assert "searched for" in said and "not measured" not in said and "tell the law" not in said
+    bare = replace(fit, comparison=fit.comparison.assign(rho=np.nan, low=np.nan, high=np.nan, rmse=np.nan))
+    assert "loss: ridge was not measured on unseen runs." in caveats(bare) and np.isnan(propose_fit(bare).predicted.loc["loss", "high"])
+
+
+def test_targets_that_the_fit_does_not_have_are_passed_over():
+    told = {"predicted": {"other": {"value": 1.0, "low": None, "high": None, "under the prior": 0.5}}}
+    assert not any("WORSE" in c for c in caveats(toy(), told))
+    assert all(c.__name__ in {f.__name__ for f in CAVEATS} for c in CAVEATS) and len(set(CAVEATS)) == len(CAVEATS)
+
+
+def shell(line):
+    from regmix.cli import app
+    found = CliRunner().invoke(app, line)
+    assert found.exit_code == 0, found.stderr + repr(found.exception)
+    return found.stdout
+
+
+def test_the_shell_takes_what_the_stages_write(tmp_path):
+    "A result of stage 20 and of stage 30, made as the stages make them, goes through propose, export and report."
+    fit, unseen = given("lightgbm")
+    with new_result("fits", "toy", {"swarm": "toy"}, tmp_path) as folder:
+        write_fit(fit, folder)
+        write_tables(folder, {"predictions": unseen})
+    home = load_result("fits", "toy", tmp_path).folder
+    fit, prior = load_fit(home), pd.Series(1 / 3, ["web", "code", "law"])
+    searched = describe_mixture(fit, pd.Series({"code": 0.05, "web": 0.9, "law": 0.05}), prior)
+    with new_result("simulations", "toy", {"fit": "toy"}, tmp_path) as folder:
+        write_tables(folder, {"mixture": searched.mixture.reset_index()})
+        told = told_of_fit(fit, searched, fit=str(home), prior=prior.to_dict(), settings={"recipe": "paper", "k": 100})
+        write_proposal(told, folder/"proposal.json")
+    path = load_result("simulations", "toy", tmp_path).folder/"proposal.json"
+    assert shell(["export", str(path), "--to", "megatron"]).startswith("--data-path 0.9 data/web_text_document 0.05 ")
+    shell(["report", str(home), str(path), "--out", str(tmp_path/"r.html")])
+    page = (tmp_path/"r.html").read_text()
+    assert "web 90%" in page and "under the prior" in page and "The law was given, not chosen." in page and "recipe paper" in page
+    told = json.loads(shell(["propose", str(home), "--stability", "0", "--out", str(tmp_path/"p.json"), "--json"]))
+    assert told["data"] == fit.digest and set(told) >= {"mixture", "predicted", "distance", "usual", "gap", "epochs", "caveats", "laws"}
+    assert set(json.loads(path.read_text())) - {"fit", "prior", "settings", "data", "laws", "caveats"} <= set(told)
+    shell(["report", str(home), str(tmp_path/"p.json"), "--out", str(tmp_path/"q.html")])
+
+
+def test_proposals_of_a_study(tmp_path):
+    fit = toy()
+    fit = replace(fit, mixtures=fit.mixtures.rename(columns={"law": "books"}))
+    prior = pd.Series(1 / 3, fit.domains)
+    study = {("mixing law", "one", "kl 0"): propose(fit.model, fit.mixtures), ("mixing law", "one", "kl 0.1"): propose(fit.model, fit.mixtures, prior=prior, kl=0.1)}
+    free = study["mixing law", "one", "kl 0"]
+    tables = proposal_tables(study, dict.fromkeys(study, 0.5))
+    assert list(tables["mixtures"]) == ["law", "aim", "asked", "web", "code", "books"] and tables["mixtures"]["law"].tolist() == ["mixing law"] * 2
+    assert list(tables["facts"]) == ["law", "aim", "asked", "distance", "usual", "gap", "seconds"] and tables["facts"]["distance"][0] == free.distance
+    assert tables["predicted"].loc[0, "value"] == free.predicted.loc["loss", "value"] and tables["predicted"].index.tolist() == [0, 1]
+    with pytest.raises(ValueError, match="rename the domain 'law'"): proposal_tables({"x": propose_fit(toy())}, {})
+    save_fit(fit, tmp_path/"fit")
+    for key, proposal in study.items():
+        path = save_proposal(proposal, tmp_path/f"{plain_name(*key)}.json", laws={"loss": key[0]})
+        assert shell(["export", str(path), "--to", "json"])
+        shell(["report", str(tmp_path/"fit"), str(path), "--out", str(tmp_path/"r.html"), "--overwrite"])
+    assert sorted(p.name for p in tmp_path.glob("*.json")) == ["mixing-law_one_kl-0.1.json", "mixing-law_one_kl-0.json"]
