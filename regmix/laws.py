@@ -117,7 +117,8 @@ class Law(RegressorMixin, BaseEstimator):
         starts = self._begin(X, y, np.random.default_rng(self.seed))
         theta, loss = fit_starts(self._law, starts, X, y, self.huber)
         if not np.isfinite(loss).any():
-            raise ValueError(f'{type(self).__name__}: no start led anywhere; losses from {y.min():.3g} to {y.max():.3g}')
+            name = type(self).__name__
+            raise ValueError(f'{name}: no start led anywhere; losses from {y.min():.3g} to {y.max():.3g}')
         self.theta_, self.loss_, self.spread_ = theta[loss.argmin()], loss.min(), np.sort(loss)
         value, J = self._at(X)
         self.noise_, self.covariance_ = _uncertainty(np.abs(value - y), J)
@@ -169,7 +170,7 @@ class MixingLaw(Law):
     "L = c + b exp(t p), with b above or below 0 (data mixing law: Ye et al., 2024, arXiv 2403.16952)."
     def _begin(self, X, y, rng):
         span, half = np.ptp(y), max(1, self.starts // 2)
-        far = np.array([0.1, 1, *rng.exponential(2, self.starts)])   # how far the floor lies outside of the losses, in spans
+        far = np.array([0.1, 1, *rng.exponential(2, self.starts)])   # from the losses to the floor, in spans
         up = _lines(X, y, y.min() - span * far[:max(1, self.starts - half)])
         down = _lines(X, y, y.max() + span * far[:half], -1)
         return np.concatenate([np.c_[up, np.ones(len(up))], np.c_[down, -np.ones(len(down))]])
@@ -197,6 +198,7 @@ class OwnWeight(_OwnLaw):
         x = np.broadcast_to(X[:, self.own], (len(theta), len(X)))
         return theta[:, :1] + theta[:, 1:] * x, np.stack([np.ones_like(x), x], -1)
 
+# %% ../nbs/55_laws.ipynb #7ddc721a
 class BiMix(_OwnLaw):
     "L = F (p_k + e)^-alpha in the target domain's own weight (Ge et al., 2024, arXiv 2405.14908; e is ours)."
     def _begin(self, X, y, rng):
@@ -230,15 +232,15 @@ class AutoScale(Law):
         base = n + X
         log = np.log(base)
         part = np.exp(-gamma * log)
-        J, slope = np.ones((*part.shape[:2], 2 * d + 1)), -part * gamma
-        J[..., :d], J[..., d:2 * d] = slope * n / base, slope * log
+        slope, ones = -part * gamma, np.ones((*part.shape[:2], 1))
+        J = np.concatenate([slope * n / base, slope * log, ones], -1)
         return self.scale * (theta[:, -1:] + part.sum(-1)), self.scale * J
 
 # %% ../nbs/55_laws.ipynb #d27ddf89
 def spread(y,         # (n,) values
           ) -> float: # in their unit
-    "Measure how far values lie apart, whatever a few of them do; where more than half are equal, the standard deviation."
-    y = np.asarray(y, float)
+    "Measure how far values lie apart, whatever a few of them do."
+    y = np.asarray(y, float)   # where more than half are equal, the standard deviation
     return float(1.4826 * np.median(np.abs(y - np.median(y))) or np.std(y))
 
 def in_unit_of(law, # an unfitted regressor of scikit-learn
@@ -259,7 +261,7 @@ class LawSpec:
     parameters: Callable | None        # number of domains -> number of parameters; None where they are not counted
     least_runs: Callable               # number of domains -> the fewest runs to fit on
     terms: Callable | None = None      # what `convex_terms` asks of the fitted law; None: it is never computed
-    scale: Callable | None = None      # (regressor, values) -> the regressor in their unit; None: the unit does not matter
+    scale: Callable | None = None      # (regressor, values) -> the regressor in their unit; None: it has none
     source: str = 'scikit-learn'       # who proposed it, or whose it is
     reason: str = 'to fit anything'    # why so many runs
 
@@ -273,6 +275,8 @@ class LawSpec:
 
 # %% ../nbs/55_laws.ipynb #65c52c62
 def _plain(law): return lambda domains, target: law()
+
+def _of_the_paper(name): return lambda domains, target: make_estimator(name)
 
 def _own(name, law):
     def make(domains, target):
@@ -317,15 +321,16 @@ def _shelf(name, make, runs, reason, **more):
 
 LAWS = {law.name: law for law in (
     _formula('own weight', _own('own weight', OwnWeight), lambda d: 2, 'the plainest baseline'),
-    _shelf('ridge', lambda *_: make_estimator('ridge'), 10, 'to choose its strength on five folds of two', source='RegMix'),
+    _shelf('ridge', _of_the_paper('ridge'), 10, 'to choose its strength on five folds of two', source='RegMix'),
     _shelf('quadratic ridge', _quadratic, 10, 'to choose its strength'),
     _formula('mixing law', _plain(MixingLaw), lambda d: d + 2, 'Ye et al., 2024, arXiv 2403.16952', MixingLaw.terms),
-    _formula('log-linear', _plain(LogLinearLaw), lambda d: d + 1, 'Chen et al., 2026, arXiv 2602.12237', LogLinearLaw.terms),
+    _formula('log-linear', _plain(LogLinearLaw), lambda d: d + 1, 'Chen et al., 2026, arXiv 2602.12237',
+             LogLinearLaw.terms),
     _formula('BiMix', _own('BiMix', BiMix), lambda d: 3, 'Ge et al., 2024, arXiv 2405.14908'),
     _formula('AutoScale', _plain(AutoScale), lambda d: 2 * d + 1, 'Kang et al., 2024, arXiv 2407.20177'),
     _shelf('Gaussian process', _process, 10, 'to learn a length'),
     _shelf('Gaussian process on roots', _process_on_roots, 10, 'to learn a length'),
-    _shelf('lightgbm', lambda *_: make_estimator('lightgbm'), 40, 'as it keeps 20 in each leaf', source='RegMix'),
+    _shelf('lightgbm', _of_the_paper('lightgbm'), 40, 'as it keeps 20 in each leaf', source='RegMix'),
     _shelf('stack', _stack, 50, 'as one of its three parts is LightGBM', scale=in_unit_of),
 )}
 
@@ -383,7 +388,7 @@ def _fit_one(law, target, swarm, tests, sizes, repeats, seed):
     X, y = swarm.xy(target)
     estimator, smaller = make_law(law, swarm.domains, target), [s for s in sizes if s < len(X)]
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')   # a process says when its kernel meets a bound, trees when they have too few runs
+        warnings.simplefilter('ignore')   # of a kernel that meets a bound, of trees that have too few runs
         start = time.perf_counter()
         model = MixtureRegressor(estimator).fit(X, y)
         seconds = time.perf_counter() - start
@@ -400,6 +405,7 @@ def _in_processes(work, asked, n_jobs, progress):
         todo = Parallel(n_jobs=n_jobs, return_as='generator')(delayed(work)(*one) for one in asked)
         return list(tqdm(todo, total=len(asked), desc='laws', unit='fit', disable=not progress))
 
+# %% ../nbs/55_laws.ipynb #62fdb41e
 def fit_laws(
     swarm,                    # runs to fit on
     tests: list,              # swarms of unseen mixtures

@@ -71,7 +71,8 @@ def _problem(exponents, importance, prior, kl, lower, upper, rows, most):
     w = np.ones(m) if importance is None else np.asarray(importance, float)
     q = None if prior is None else np.asarray(prior, float)
     low, high = (np.array(np.broadcast_to(np.asarray(x, float), d)) for x in (lower, upper))
-    G, h = (np.empty((0, d)), np.empty(0)) if rows is None else (np.asarray(rows, float), np.asarray(most, float) + 1e-7)
+    if rows is None: rows, most = np.empty((0, d)), np.empty(0)
+    G, h = np.asarray(rows, float), np.asarray(most, float) + 1e-7
     return Problem(A, w, q, kl, low, high, G, h)
 
 def _check_problem(problem):
@@ -121,8 +122,8 @@ def _reach(problem, p, step):
 def _inside(problem, p, t):
     "Go to the lowest point of the value with barriers of strength 1 / t, from p."
     def value(p):
-        barrier = np.log(p - problem.low).sum() + np.log(problem.high - p).sum() + np.log(problem.h - problem.G @ p).sum()
-        return problem.value(p) - barrier / t
+        walls = p - problem.low, problem.high - p, problem.h - problem.G @ p
+        return problem.value(p) - sum(np.log(distance).sum() for distance in walls) / t
     for _ in range(100):
         step, fall = _newton(problem, p, t)
         if t * fall < 1e-9: break
@@ -135,7 +136,7 @@ def _inside(problem, p, t):
 
 # %% ../nbs/65_optima.ipynb #023bb908
 def _widest(problem, total):
-    "Return the point furthest from all walls, and the least distance there as a share of each wall's scale; below 0 where the walls leave nothing."
+    "Return the point furthest from all walls, and the least distance in their scales, below 0 where they leave nothing."
     from scipy.optimize import linprog
     G, low, high, d = problem.G, problem.low, problem.high, len(problem.low)
     scale, width = np.maximum(np.ptp(G, axis=1), 1e-3), (high - low)[:, None]
@@ -151,12 +152,12 @@ def _start(problem, spare):
     p = problem.low + spare * width / width.sum()
     if not len(problem.G): return p
     p, space = _widest(problem, p.sum())
-    if space <= 0: raise ValueError('no mixture within the limits keeps all guards: allow a larger margin, or wider limits')
-    return p
+    if space > 0: return p
+    raise ValueError('no mixture within the limits keeps all guards: allow a larger margin, or wider limits')
 
 # %% ../nbs/65_optima.ipynb #a5d80a16
 def _gap(problem, p):
-    "Bound how far the value at p is above the lowest: it lies above its tangent, and that is lowest in a corner of the walls."
+    "Bound how far the value at p is above the lowest, by the lowest point of its tangent."
     from scipy.optimize import linprog
     g = problem.A.T @ (problem.w * np.exp(problem.A @ p))
     if problem.kl: g = g + problem.kl * (np.log(np.maximum(p, 1e-300) / problem.q) + 1)
@@ -194,7 +195,7 @@ def lowest(
     most=None,              # (r,)
     tolerance: float = 1e-9,# of the value, in the unit of the losses
 ) -> tuple[np.ndarray, float]: # the mixture (d,); how far its value can be above the lowest
-    "Find the mixture with the lowest sum of exponentials, near a prior and within limits (interior point; Olmix, arXiv 2602.12237)."
+    "Find the mixture with the lowest sum of exponentials, near a prior and within limits (Olmix, arXiv 2602.12237)."
     problem = _problem(exponents, importance, prior, kl, lower, upper, rows, most)
     _check_problem(problem)
     only = _one_left(problem)
@@ -222,10 +223,11 @@ class _Fair:
     def worst(self, p): return (self.w * (np.exp(self.A @ p) - self.spare)).max()
 
     def top(self, t): # (m + r,) what A p and rows p may be at most
-        with np.errstate(divide='ignore', invalid='ignore'): return np.concatenate([np.log(t / self.w + self.spare), self.most])
+        with np.errstate(divide='ignore', invalid='ignore'): bound = np.log(t / self.w + self.spare)
+        return np.concatenate([bound, self.most])
 
     def best(self, t, tolerance):
-        "Find the mixture nearest to the prior at which nobody is worse than t; without closeness, that with the lowest sum."
+        "Find the mixture at which nobody is worse than t: the nearest to the prior, or (kl = 0) that with the lowest sum."
         A, w = (np.empty((0, self.A.shape[1])), []) if self.limits['kl'] else (self.A, self.w)
         rows = np.concatenate([self.A, self.rows])
         return lowest(A, w, **self.limits, rows=rows, most=self.top(t), tolerance=tolerance)[0]
@@ -269,7 +271,7 @@ def fairest(
     rows=None, most=None,
     tolerance: float = 1e-7,# of the value, in the unit of the losses
 ) -> tuple[np.ndarray, float]: # the mixture (d,); how far its value can be above the lowest, NaN with kl
-    "Find the mixture whose worst target, measured from a reference, is best (linear programs; with kl, convex ones along a line)."
+    "Find the mixture whose worst target, measured from a reference, is best."
     A, spare = np.atleast_2d(np.asarray(exponents, float)), np.asarray(spare, float)
     w = np.ones(len(A)) if importance is None else np.asarray(importance, float)
     none = np.empty((0, A.shape[1]))
@@ -309,6 +311,7 @@ def _moved(X, n, rng):
     some = rng.random((n, X.shape[1])) < 0.7
     return np.concatenate([X.mean(0)[None], X[i] + np.where(some, step, 0)])
 
+# %% ../nbs/65_optima.ipynb #023fa660
 def _search(value, low, high, centre, n, rounds, k, seed, also):
     "Search once."
     rng = np.random.default_rng(seed)
@@ -335,7 +338,7 @@ def search(
     restarts: int = 2,     # searches with other draws; the best of all is the answer
     also: np.ndarray = None, # (m, d) mixtures to begin with besides, such as those that were trained
 ) -> np.ndarray:           # (d,) the best mixture found
-    "Search the mixtures within limits, going on from the best ones (differential evolution); `centre` and the corners are candidates too."
+    "Search the mixtures within limits, going on from the best ones (differential evolution)."
     found = np.array([_search(value, low, high, centre, n, rounds, k, [seed, r], also) for r in range(restarts)])
     return found[np.argmin(value(found))]
 
@@ -344,10 +347,10 @@ def search(
 class Proposal:
     "A mixture, and what one must know about it."
     mixture: pd.Series       # (d,) weights by domain
-    predicted: pd.DataFrame  # index target, columns value, low, high (NaN where the law gives no interval), under the prior (if one was given)
-    gap: float               # how far the law's value can be above the lowest; NaN where that is not known, as after a search
+    predicted: pd.DataFrame  # index target, columns value, low, high (NaN without an interval), under the prior (if given)
+    gap: float               # how far the law's value can be above the lowest; NaN where not known, as after a search
     distance: float          # share of the weight that would have to move to the nearest training mixture
-    usual: float             # the same for the training mixtures among themselves: nineteen in twenty lie nearer than this
+    usual: float             # the same among the training mixtures: nineteen in twenty lie nearer than this
     epochs: pd.Series        # (d,) times each domain is read, NaN where the tokens at hand are not known
 
     @property
@@ -365,13 +368,16 @@ def _by_name(given, names, what, kind):
 
 def _most_read(domains, available, tokens, epochs):
     "Bound each weight by how often its domain may be read; infinite where the tokens at hand are not known."
-    if not (tokens > 0 and epochs > 0): raise ValueError(f'tokens = {tokens:g}, epochs = {epochs:g}: give numbers above 0')
+    if not (tokens > 0 and epochs > 0):
+        raise ValueError(f'tokens = {tokens:g}, epochs = {epochs:g}: give numbers above 0')
     hand = _by_name(available, domains, 'tokens at hand', 'domain')
-    if hand.notna().all() and epochs * hand.sum() < tokens:
-        raise ValueError(f'{hand.sum():,.0f} tokens at hand, each read at most {epochs:g} times, are {epochs * hand.sum():,.0f}, '
+    total, most = hand.sum(), epochs * hand.sum()
+    if hand.notna().all() and most < tokens:
+        raise ValueError(f'{total:,.0f} tokens at hand, each read at most {epochs:g} times, are {most:,.0f}, '
                          f'less than the {tokens:,.0f} asked for: allow more epochs, fewer tokens, or give more text')
     return (epochs * hand / tokens).fillna(np.inf)
 
+# %% ../nbs/65_optima.ipynb #bb1ba3be
 def _limits(domains, lower, upper, available, tokens, epochs):
     "Read the limits of each weight."
     low = _by_name(lower, domains, 'lower limit', 'domain').fillna(0)
@@ -396,6 +402,7 @@ def _prior(domains, given):
         raise ValueError(f'the prior of {q.idxmin()!r} is {q.min():g}: weights are at least 0, and one is above')
     return q
 
+# %% ../nbs/65_optima.ipynb #a3589f95
 def _check_closeness(q, kl, low, high):
     "Refuse closeness to a prior that is 0 where a weight may be."
     shut = (q <= 0) & (high > low)
@@ -421,6 +428,7 @@ class _Aim:
     guard: np.ndarray | None   # (m,) margins, inf for targets without one
     worst: bool
 
+# %% ../nbs/65_optima.ipynb #987b975d
 def _aim(model, importance=None, prior=None, kl=0.0, lower=None, upper=None,
          available=None, tokens=None, epochs=4.0, guard=None, worst=False):
     "Check what `propose` is asked."
@@ -482,17 +490,18 @@ def _objective(ask, aim):
         return np.where(over > 1e-7, _BROKEN + over, v)
     return value
 
+# %% ../nbs/65_optima.ipynb #5c52f98a
 def _searched(ask, aim, seed, trained):
     "Search for the best mixture."
     value, d = _objective(ask, aim), len(aim.domains)
     centre = np.full(d, 1 / d) if aim.prior is None else aim.prior
     p = search(value, aim.low, aim.high, centre, seed=seed, also=trained)
-    if value(p[None])[0] >= _BROKEN:
-        raise ValueError('no mixture that keeps all guards was found within the limits: allow a larger margin, or wider limits')
-    return p
+    if value(p[None])[0] < _BROKEN: return p
+    raise ValueError('no mixture that keeps all guards was found within the limits: '
+                     'allow a larger margin, or wider limits')
 
 def _solve(model, aim, seed=0, trained=None, ask=None):
-    "Return the best mixture, and how far its value can be above the lowest: computed where the laws are convex, else searched for."
+    "Compute the best mixture where the laws are convex, else search for it; say how far its value can be above the lowest."
     A = _exponents(model)
     if A is not None: return _computed(A, aim, model.target_names_)
     return _searched(ask or [scorer(m) for m in model.models_], aim, seed, trained), np.nan
@@ -534,7 +543,7 @@ def propose(
     worst: bool = False,         # look at the target that gains least over the prior, not at the weighted sum
     seed: int = 0,               # of the search, where the law is not convex
 ) -> Proposal:
-    "Propose the best mixture within limits, exactly where the law is convex (Olmix, arXiv 2602.12237), and say how far to trust it."
+    "Propose the best mixture within limits, exactly where the law is convex, and say how far to trust it."
     aim = _aim(model, importance, prior, kl, lower, upper, available, tokens, epochs, guard, worst)
     known, ask = trained[aim.domains].to_numpy(), [scorer(m) for m in model.models_]
     p, gap = _solve(model, aim, seed, known, ask)
@@ -578,6 +587,7 @@ def _only(model, targets):
     used.feature_names_in_, used.n_features_in_, used.single_ = model.feature_names_in_, model.n_features_in_, False
     return used
 
+# %% ../nbs/65_optima.ipynb #77c6ed63
 def front(
     model: MixtureRegressor,   # fitted, with at least two targets
     first: list,               # targets, each counting the same
@@ -586,9 +596,10 @@ def front(
     seed: int = 0,             # of the search, where the law is not convex
     **same,                    # what else `propose` takes, without importance
 ) -> pd.DataFrame:             # index share, columns first, second (mean predicted losses), and the weights by domain
-    "Trace what one group of targets costs the other: the best mixtures for all shares of importance (the Pareto front, where the laws are convex)."
+    "Trace what one group of targets costs the other (the Pareto front, where the laws are convex)."
     first, second, rows = list(first), list(second), []
-    if set(first) & set(second) or not first or not second: raise ValueError('first and second need targets of their own')
+    if set(first) & set(second) or not first or not second:
+        raise ValueError('first and second need targets of their own')
     used, sizes = _only(model, first + second), [len(first), len(second)]
     ask = [scorer(m) for m in used.models_]
     for share in np.linspace(0, 1, n):
