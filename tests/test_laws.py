@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from regmix.laws import LAWS, AutoScale, BiMix, LogLinearLaw, MixingLaw, OwnWeight, fit_starts, make_law, panel, predictive_sd
+import regmix.laws
+from regmix.laws import (LAWS, AutoScale, BiMix, LawSpec, LogLinearLaw, MixingLaw, OwnWeight, convex_terms, fit_laws, fit_starts, law_named,
+                         make_law, predictive_sd, spread)
 from regmix.regression import MixtureRegressor
 from regmix.swarms import Swarm, long_losses
 
@@ -58,7 +60,7 @@ def test_the_order_of_domains_and_runs_does_not_matter(law):
     assert np.abs(again - fit(P, y)).max() < (2e-3 if law == "AutoScale" else 1e-4)   # its starts are drawn by column
 
 
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", list(LAWS))
 def test_five_domains_and_twenty_runs(name, recwarn):
     names = list("abcde")
     P = pd.DataFrame(mixtures(20, 5), columns=names).rename(index=str)
@@ -112,9 +114,9 @@ def _toy_swarms(n=90, d=4, seed=0):
 
 def test_the_panel_asks_all_laws_the_same_and_does_not_depend_on_workers():
     train, unseen = _toy_swarms()
-    laws = ("own weight", "ridge", "log-linear", "Gaussian process, roots")
-    one, seconds = panel(train, [unseen], laws=laws, sizes=(20, 60), repeats=2, seed=3)
-    two, _ = panel(train, [unseen], laws=laws, sizes=(20, 60), repeats=2, seed=3, n_jobs=2)
+    laws = ("own weight", "ridge", "log-linear", "Gaussian process on roots")
+    one, seconds = fit_laws(train, [unseen], laws=laws, sizes=(20, 60), repeats=2, seed=3, n_jobs=1)
+    two, _ = fit_laws(train, [unseen], laws=laws, sizes=(20, 60), repeats=2, seed=3, n_jobs=2)
     pd.testing.assert_frame_equal(one, two)
     assert len(seconds) == len(laws) * 2 and list(one["law"].unique()) == list(laws)
     assert one.groupby(["law", "target", "size", "repeat"]).size().eq(30).all() and all(sorted(set(g)) == [20, 60] for _, g in one.groupby(["law", "target"])["size"])
@@ -127,7 +129,7 @@ def test_the_panel_asks_all_laws_the_same_and_does_not_depend_on_workers():
 def test_a_process_knows_its_noise_and_trees_know_none():
     train, unseen = _toy_swarms()
     X, y = (t.to_numpy() for t in train.xy("d0"))
-    sd = {n: predictive_sd(make_law(n, train.domains, "d0").fit(X, y), unseen.mixtures.to_numpy()) for n in ("Gaussian process", "Gaussian process, roots", "log-linear", "lightgbm")}
+    sd = {n: predictive_sd(make_law(n, train.domains, "d0").fit(X, y), unseen.mixtures.to_numpy()) for n in ("Gaussian process", "Gaussian process on roots", "log-linear", "lightgbm")}
     assert np.isnan(sd.pop("lightgbm")).all() and all(0.005 < s.mean() < 0.03 for s in sd.values())
 
 
@@ -138,10 +140,10 @@ def _own_kind(name, d, rng):
     smooth = lambda X: np.cos(X @ A + b) @ c
     steps = lambda X: (X[:, 0] > 0.2) * 0.8 - (X[:, 1] > 0.3) * 0.5 + (X[:, 2] > 0.1) * 0.4
     return {"ridge": lambda X: X @ w, "quadratic ridge": lambda X: X @ w + ((X @ Q) * X).sum(1), "Gaussian process": smooth,
-            "Gaussian process, roots": lambda X: smooth(np.sqrt(X)), "lightgbm": steps, "stack": lambda X: 1 + np.exp(X @ w)}[name]
+            "Gaussian process on roots": lambda X: smooth(np.sqrt(X)), "lightgbm": steps, "stack": lambda X: 1 + np.exp(X @ w)}[name]
 
 
-@pytest.mark.parametrize("name", ["ridge", "quadratic ridge", "Gaussian process", "Gaussian process, roots", "lightgbm", "stack"])
+@pytest.mark.parametrize("name", ["ridge", "quadratic ridge", "Gaussian process", "Gaussian process on roots", "lightgbm", "stack"])
 def test_regressions_from_the_shelf_recover_their_own_kind(name):
     rng, d, noise = np.random.default_rng(0), 5, 0.02
     truth = _own_kind(name, d, rng)
@@ -150,4 +152,36 @@ def test_regressions_from_the_shelf_recover_their_own_kind(name):
         warnings.simplefilter("ignore")
         fitted = make_law(name, [f"d{i}" for i in range(d)], "d0").fit(X, truth(X) + rng.normal(0, noise, 400))
     off = np.sqrt(((fitted.predict(new) - truth(new)) ** 2).mean())
-    assert off < {"lightgbm": 5, "Gaussian process": 1.5, "Gaussian process, roots": 1.5}.get(name, 1) * noise and off < 0.2 * truth(new).std()
+    assert off < {"lightgbm": 5, "Gaussian process": 1.5, "Gaussian process on roots": 1.5}.get(name, 1) * noise and off < 0.2 * truth(new).std()
+
+
+def test_a_law_is_added_in_one_place(monkeypatch):
+    from sklearn.dummy import DummyRegressor
+    monkeypatch.setitem(LAWS, "mean", LawSpec("mean", lambda domains, target: DummyRegressor(), None, lambda d: 3))
+    train, unseen = _toy_swarms()
+    found, _ = fit_laws(train, [unseen], laws=["mean", "own weight"], n_jobs=1)
+    assert list(found["law"].unique()) == ["mean", "own weight"] and found.loc[found["law"] == "mean", "predicted"].nunique() == 2
+    assert not LAWS["mean"].exact and LAWS["mean"].least_runs(5) == 3
+
+
+def test_an_old_name_answers_with_a_note():
+    with pytest.warns(DeprecationWarning, match="is now called 'Gaussian process on roots'"): assert law_named("Gaussian process, roots").name in LAWS
+    with pytest.warns(DeprecationWarning, match="regmix.laws.fit_laws"): assert regmix.laws.panel is fit_laws
+    with pytest.raises(ValueError, match="no law 'panel'; choose from own weight, "): law_named("panel")
+    assert not any("," in name for name in LAWS)
+
+
+@pytest.mark.parametrize("name", list(LAWS))
+def test_what_the_registry_says_of_a_law_is_so(name, recwarn):
+    law, names = LAWS[name], list("abcde")
+    P = pd.DataFrame(mixtures(60, 5), columns=names)
+    y = 100 * losses(P.to_numpy())
+    fitted = law.scaled(names, "a", y).fit(P.to_numpy(), y)
+    assert (convex_terms(fitted) is not None) == law.exact
+    if law.parameters and name != "mixing law": assert fitted.theta_.size == law.parameters(5)
+    if law.parameters: assert law.least_runs(5) > law.parameters(5)
+    sized = {k: v for k, v in fitted.get_params().items() if k.endswith("huber")}
+    assert all(np.isclose(v, 0.1 * spread(y)) for v in sized.values()) and bool(sized) == (law.scale is not None)
+    if law.exact:
+        a, floor = law.terms(fitted)
+        assert np.allclose(floor + np.exp(P.to_numpy() @ a), fitted.predict(P.to_numpy()))
