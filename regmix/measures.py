@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MEASURES', 'METRICS', 'pearson', 'row_ranks', 'spearman', 'resamples', 'middle', 'draw_counts', 'drawn_ranks',
-           'drawn_rho', 'draws_interval', 'evaluate', 'Interval', 'rho_interval', 'correlate', 'resampled_correlations',
-           'seed_residuals', 'noise_floor', 'rho_ceiling', 'method_of', 'compare_methods']
+           'drawn_rho', 'draws_interval', 'measure', 'evaluate', 'Interval', 'rho_interval', 'correlate',
+           'resampled_correlations', 'seed_residuals', 'noise_floor', 'rho_ceiling', 'method_of', 'compare_methods']
 
 # %% ../nbs/12_measures.ipynb #994396a5
 from collections.abc import Iterator
@@ -93,7 +93,8 @@ def drawn_ranks(
     values: np.ndarray,  # (n,) one a run
     counts: np.ndarray,  # (b, n) of `draw_counts`
 ) -> np.ndarray:  # (b, n) ranks minus their mean; of no meaning where a run was not drawn
-    "Rank the runs within each resample."
+    "Rank the runs within each resample; NaN throughout if a value is NaN."
+    if np.isnan(values).any(): return np.full(counts.shape, np.nan)
     order = values.argsort(kind='stable')
     known, first, level = np.unique(values[order], return_index=True, return_inverse=True)
     size = np.add.reduceat(counts[:, order], first, axis=1)             # how many of each value
@@ -152,6 +153,16 @@ def _pair(y_true, y_pred) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f'the {what} loss in row {bad[0]} is {v[bad[0]]} ({len(bad)} such in all); drop those runs')
     return y, p
 
+# %% ../nbs/12_measures.ipynb #5a3c0e75
+def measure(
+    y_true: pd.Series,  # (n,) measured losses, nats per token
+    y_pred: np.ndarray,  # (n,) predicted losses, same order
+    metrics: tuple = METRICS,  # which of the measures
+) -> dict:  # metric -> value; rho and r as fractions
+    "Measure predictions, without intervals."
+    y, p = _pair(y_true, y_pred)
+    return {m: float(MEASURES[m](y[None], p[None])[0]) for m in metrics}
+
 # %% ../nbs/12_measures.ipynb #21d7380f
 def _resampled(y: np.ndarray, p: np.ndarray, metrics: tuple, n_boot: int, seed: int) -> dict:
     "Compute each measure on the same resamples of the runs."
@@ -174,7 +185,7 @@ def evaluate(
     "Measure predictions, with bootstrap intervals (Section 4.1, Table 2)."
     if not 0 < level < 1: raise ValueError(f'level must lie between 0 and 1, not {level}; 0.95 is usual')
     y, p = _pair(y_true, y_pred)
-    value = {m: MEASURES[m](y[None], p[None])[0] for m in metrics}
+    value = measure(y, p, metrics)
     drawn = _resampled(y, p, metrics, n_boot, seed)
     rows = {m: [value[m], *_ends(m, value[m], drawn[m], level, len(y))] for m in metrics}
     return pd.DataFrame.from_dict(rows, orient='index', columns=['value', 'low', 'high']).rename_axis('metric')
