@@ -13,14 +13,14 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from sklearn import metrics as skm
 from sklearn.base import clone
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import KNeighborsRegressor
 
-from regmix.measures import METRICS, evaluate
-from regmix.regression import (ALPHAS, ESTIMATORS, MixtureRegressor, booster, coefficients, curve_band, 
-                               fit_early_stopped, learning_curve, load_model, make_estimator, rho_interval, save_model,
-                               stopping_round)
+from regmix.measures import METRICS, draw_counts, drawn_ranks, drawn_rho, evaluate, rho_interval, row_ranks, spearman
+from regmix.regression import (ALPHAS, ESTIMATORS, REPEATABLE, BoostedTrees, MixtureRegressor, RidgeByFolds, booster,
+                               coefficients, curve_band, fit_early_stopped, fold_scores, learning_curve, load_model,
+                               make_estimator, save_model, stopping_round)
 
 SLOPES = np.array([-0.8, 0.3, 0.0, 0.1, 0.4])
 
@@ -51,7 +51,7 @@ def test_settings_are_the_papers():
     ridge, trees = make_estimator('ridge'), make_estimator('lightgbm', seed=7)
     assert ridge.cv == 5 and list(ridge.alphas) == list(ALPHAS)
     assert (trees.n_estimators, trees.learning_rate, trees.random_state) == (1000, 0.01, 7)
-    with pytest.raises(ValueError, match="'ridge', 'lightgbm'"): make_estimator('lasso')
+    with pytest.raises(ValueError, match='choose from ridge, lightgbm'): make_estimator('lasso')
 
 
 def test_settings_for_repeatable_fits_do_not_change_the_answer():
@@ -59,6 +59,53 @@ def test_settings_for_repeatable_fits_do_not_change_the_answer():
     X, y = toy(noise=0.1)
     plain = LGBMRegressor(n_estimators=1000, learning_rate=0.01, verbosity=-1, n_jobs=1).fit(X.to_numpy(), y)
     assert np.array_equal(plain.predict(X.to_numpy()), MixtureRegressor('lightgbm').fit(X, y).predict(X))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(10, 90), st.integers(2, 40), st.integers(0, 99), st.sampled_from([0.0, 0.01, 1.0]), st.booleans())
+def test_ridge_is_scikit_learns_to_the_last_bit(n, d, seed, noise, by_columns):
+    rng = np.random.default_rng(seed)
+    X = np.asarray(rng.dirichlet(np.ones(d), n).round(3), order='F' if by_columns else 'C')
+    y = 5 + X @ rng.normal(size=d) + noise * rng.normal(size=n)
+    ours, theirs = RidgeByFolds().fit(X, y), RidgeCV(alphas=ALPHAS, cv=5).fit(X, y)
+    assert ours.alpha_ == theirs.alpha_ and ours.intercept_ == theirs.intercept_
+    assert np.array_equal(ours.coef_, theirs.coef_) and np.array_equal(ours.predict(X), theirs.predict(X))
+
+
+def test_scores_on_folds_are_scikit_learns_to_the_last_bit():
+    X, y = (t.to_numpy() for t in toy(n=83, noise=0.1))
+    X = np.ascontiguousarray(X)
+    theirs = [cross_val_score(Ridge(alpha), X, y, cv=5) for alpha in ALPHAS]
+    assert np.array_equal(fold_scores(X, y), theirs)
+
+
+def test_losses_that_are_all_equal_have_no_best_strength():
+    X, _ = toy(n=30)
+    ours, theirs = RidgeByFolds().fit(X.to_numpy(), np.full(30, 3.0)), RidgeCV(alphas=ALPHAS, cv=5).fit(X.to_numpy(), np.full(30, 3.0))
+    assert ours.alpha_ == theirs.alpha_ and np.array_equal(ours.coef_, theirs.coef_)
+
+
+@pytest.mark.parametrize('n', [20, 39, 40, 64, 128, 300])
+@pytest.mark.parametrize('rounded', [False, True])
+def test_trees_are_lightgbms_to_the_last_bit(n, rounded):
+    from lightgbm import LGBMRegressor
+    X, y = (t.to_numpy() for t in toy(n, noise=0.1, seed=n))
+    X = X.round(1) if rounded else X
+    ours = BoostedTrees(n_estimators=200, learning_rate=0.05, random_state=n).fit(X, y)
+    theirs = LGBMRegressor(n_estimators=200, learning_rate=0.05, random_state=n, **REPEATABLE).fit(X, y)
+    unseen, _ = toy(500, seed=9)
+    assert np.array_equal(ours.predict(unseen), theirs.predict(unseen.to_numpy()))
+    if n > 40:   # a single leaf has `leaf_weight=0`, and after LightGBM read it back `leaf_weight=`
+        assert ours.booster_.model_to_string() == theirs.booster_.model_to_string()
+
+
+def test_both_estimators_keep_the_rules_of_scikit_learn():
+    X, y = (t.to_numpy() for t in toy(noise=0.05))
+    for model in (RidgeByFolds(cv=4), BoostedTrees(n_estimators=30, learning_rate=0.1)):
+        assert clone(model).get_params().keys() == model.get_params().keys()
+        assert cross_val_score(model, X, y, cv=4).min() > 0.5
+        from sklearn.exceptions import NotFittedError
+        with pytest.raises(NotFittedError): clone(model).predict(X)
 
 
 @settings(max_examples=15, deadline=None)
@@ -177,6 +224,26 @@ def test_measures_agree_with_scipy_and_scikit_learn(data):
         assert np.isclose(found['rho'], stats.spearmanr(y, p).statistic, atol=1e-12)
         assert np.isclose(found['r'], stats.pearsonr(y, p).statistic, atol=1e-9)
     else: assert np.isnan(found['rho']) and np.isnan(found['r'])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_ranks_and_their_resamples_agree_with_scipy_to_the_last_bit(data):
+    n = data.draw(st.integers(1, 40))
+    grid = st.integers(-20, 20).map(lambda k: k / 4)                     # few values, so many ties
+    y, p = (data.draw(arrays(float, n, elements=grid)) for _ in range(2))
+    rows = np.random.default_rng(n).integers(0, n, (30, n))
+    assert np.array_equal(row_ranks(y[rows]), stats.rankdata(y[rows], axis=1))
+    counts = draw_counts(rows)
+    found = drawn_rho(drawn_ranks(y, counts), drawn_ranks(p, counts), counts)
+    assert np.array_equal(found, spearman(y[rows], p[rows]), equal_nan=True)
+
+
+def test_a_nan_has_no_rank():
+    A = np.array([[1.0, np.nan, 3.0], [3.0, 1.0, 2.0]])
+    assert np.array_equal(row_ranks(A), stats.rankdata(A, axis=1), equal_nan=True)
+    counts = draw_counts(np.array([[0, 1, 2]]))
+    assert np.isnan(drawn_rho(drawn_ranks(A[0], counts), drawn_ranks(A[1], counts), counts)).all()
 
 
 @settings(max_examples=30, deadline=None)

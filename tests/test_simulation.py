@@ -1,7 +1,11 @@
 """Simulation: the fast scorer is LightGBM to the last bit; the search is what sorting everything would give."""
 import builtins
+import os
+import shutil
+import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import lightgbm as lgb
 import numpy as np
@@ -10,8 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import regmix.forests as forests
 import regmix.simulation as sim
-from regmix.simulation import CHUNK, FastForest, candidates, release_recipe, score, simulate
+from regmix.forests import FastForest
+from regmix.simulation import CHUNK, candidates, release_recipe, score, simulate
 
 
 def forest(n=200, d=5, leaves=31, trees=20, seed=0, min_child=5, **more):
@@ -101,7 +107,7 @@ def test_other_trees_fall_back_and_say_so(more):
 
 def test_without_numba(monkeypatch):
     sim._say_once.cache_clear()
-    sim._kernel.cache_clear()
+    monkeypatch.delitem(sys.modules, "regmix.forests")
     real = builtins.__import__
     def no_numba(name, *a, **k):
         if name.startswith("numba"): raise ImportError(name)
@@ -172,6 +178,72 @@ def test_the_authors_notebook(authors):
     assert round(found.mixture["pile_cc"], 4) == 0.8909
 
 
+IN_A_PROCESS = """
+import numpy as np, lightgbm as lgb, regmix.forests as f
+assert f.__file__.startswith(sys.argv[1])
+X = np.random.default_rng(0).dirichlet(np.ones(3), 200)
+model = lgb.LGBMRegressor(n_estimators=9, verbosity=-1, n_jobs=1).fit(X, X[:, 0])
+assert np.array_equal(f.FastForest.from_lightgbm(model).predict(X), model.predict(X))
+"""
+
+
+def started(folder, code=IN_A_PROCESS, **environment):
+    env = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"} | environment
+    return subprocess.Popen([sys.executable, "-c", "import sys" + code, str(folder)], env=env, cwd=folder)
+
+
+@pytest.fixture
+def copied(tmp_path):
+    "A copy of the package, which no process has compiled in yet."
+    shutil.copytree(Path(sim.__file__).parent, tmp_path/"regmix", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def kept(folder): return sorted(p for p in folder.rglob("*.nb?") if "forests" in p.name)
+
+
+def test_machine_code_is_shared_by_processes_and_belongs_to_its_source(copied):
+    both = [started(copied) for _ in range(2)]
+    assert [p.wait() for p in both] == [0, 0]
+    assert [p.suffix for p in kept(copied)] == [".nbc", ".nbi"]
+    no_compiler = IN_A_PROCESS.replace("X =", "assert f._kernel(np.uint8).stats.cache_hits; X =", 1)
+    before = [p.stat().st_mtime_ns for p in kept(copied)]
+    assert started(copied, no_compiler).wait() == 0
+    assert [p.stat().st_mtime_ns for p in kept(copied)] == before
+    module = copied/"regmix"/"forests.py"
+    module.write_text(module.read_text().replace("total[i] = 0\n", "total[i] = 1\n"))
+    changed = IN_A_PROCESS.replace("array_equal", "allclose").replace("X), model", "X) - 1, model")
+    assert started(copied, changed).wait() == 0
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("no locator available"), OSError("disk full")])
+def test_without_a_folder_for_machine_code(monkeypatch, fault):
+    import numba
+    real, asked = numba.njit, []
+    def njit(*a, cache=False, **k):
+        if cache: asked.append(1); raise fault
+        return real(*a, **k)
+    monkeypatch.setattr(numba, "njit", njit)
+    forests._kernel.cache_clear()
+    model, X = forest()
+    assert np.array_equal(score(model, X), model.predict(X)) and asked == [1]
+    forests._kernel.cache_clear()
+
+
+def test_no_more_threads_than_cores(monkeypatch):
+    asked = []
+    class Pool(forests.ThreadPoolExecutor):
+        def __init__(self, workers): asked.append(workers); super().__init__(workers)
+    monkeypatch.setattr(forests, "ThreadPoolExecutor", Pool)
+    monkeypatch.setenv("REGMIX_CORES", "3")
+    model, X = forest(trees=3)
+    score(model, X)
+    assert asked == [3]
+
+
+def test_the_old_name_is_kept_for_one_version():
+    with pytest.warns(DeprecationWarning, match="regmix.forests.FastForest"): assert sim.FastForest is FastForest
+
+
 def test_importing_is_light():
-    import subprocess
     subprocess.run([sys.executable, "-c", "import sys, regmix.simulation; assert not {'numba', 'lightgbm', 'sklearn'} & set(sys.modules)"], check=True)
