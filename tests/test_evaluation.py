@@ -17,11 +17,13 @@ torch.set_num_threads(1)
 
 import regmix.evaluation as evaluation
 from regmix.corpora import build_corpus
-from regmix.evaluation import (PAPER_TASKS, ProxyLM, Side, TaskDataMissing, TemplateLM, evaluate_model, evaluate_swarm, kinds_of, load_tasks, main, make_tasks,
-                               paper_scores, raw_nextlines, score_answers, split_tokens, stand_in_training, window_hashes, wrong_answers)
+from regmix.evaluation import (PAPER_TASKS, ProxyLM, TaskDataMissing, TemplateLM, evaluate_model, evaluate_swarm, load_tasks,
+                               main, paper_scores, score_answers)
 from regmix.models import export, init_weights, logits, model_config
 from regmix.files import ROOT
 from regmix.proxies import TrainConfig, load_weights, train_swarm, main as export_main
+from regmix.tasks import (Side, kinds_of, make_tasks, raw_nextlines, split_tokens, stand_in_training, window_hashes,
+                          wrong_answers)
 from regmix.text import Document
 
 needs_lm_eval = pytest.mark.skipif(TemplateLM is object, reason="lm-eval is not installed")
