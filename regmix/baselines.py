@@ -505,7 +505,7 @@ def _pruned_corpus(s: Setup) -> tuple[Corpus, pd.DataFrame]:   # and the documen
     where, kept = s.folder/f'corpus-{s.band}-{s.keep}', s.folder/'scores.parquet'
     if not (where/'corpus.json').is_file():
         weights, shape = load_weights(s.folder/'doremi/reference', ['seed-0'])
-        scores = score_documents(s.corpus, weights, shape, s.small.context)
+        scores = score_documents(s.corpus, weights, shape, s.small.context, progress=s.options.get('progress', True))
         write_file(kept, scores.to_parquet(index=False))
         prune(s.corpus, scores, where, s.keep, s.band)
     left = load_corpus(where)

@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
 import regmix.evaluation as evaluation
+import regmix.tasks as tasks
 from regmix.corpora import build_corpus
 from regmix.evaluation import (PAPER_TASKS, ProxyLM, TaskDataMissing, TemplateLM, evaluate_model, evaluate_swarm, load_tasks,
                                main, paper_scores, score_answers)
@@ -232,6 +233,21 @@ def test_only_tasks_are_overwritten(corpus, tmp_path):
     (tmp_path/"mine/thesis.txt").write_text("years of work")
     with pytest.raises(FileExistsError): make_tasks(corpus, tmp_path/"mine", overwrite=True)
     assert (tmp_path/"mine/thesis.txt").exists()
+
+
+def test_tasks_that_cannot_be_made_leave_the_older_ones(corpus, made, tmp_path):
+    shutil.copytree(made[0], tmp_path/"tasks")
+    before = {p.name: p.read_bytes() for p in (tmp_path/"tasks").rglob("*.*")}
+    with pytest.raises(ValueError, match="no task can be made"): make_tasks(corpus, tmp_path/"tasks", n=4000, overwrite=True)
+    assert {p.name: p.read_bytes() for p in (tmp_path/"tasks").rglob("*.*")} == before
+    assert [p.name for p in tmp_path.iterdir()] == ["tasks"]
+
+
+def test_tasks_are_light_to_import_and_the_old_names_still_answer():
+    script = "import sys, regmix.tasks; sys.exit('torch' in sys.modules or 'lm_eval' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=300)
+    for name in evaluation._MOVED.split():
+        with pytest.warns(DeprecationWarning, match=f"now regmix.tasks.{name}"): assert getattr(evaluation, name) is getattr(tasks, name)
 
 
 # ---------------------------------------------------------------- scoring
