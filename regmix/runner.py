@@ -51,7 +51,7 @@ def check_parameters(
         if name not in known:
             raise ValueError(f"{Path(notebook).name} has no parameter {name!r}; it has {', '.join(known)}")
 
-# %% ../nbs/92_runner.ipynb #1beed942
+# %% ../nbs/92_runner.ipynb #82422704
 KINDS = {  # stage: (kind of result, file that is written last)
     '10_train_proxies': ('swarms', 'swarm.json'),
     '20_fit_regression': ('fits', 'result.json'),
@@ -59,8 +59,8 @@ KINDS = {  # stage: (kind of result, file that is written last)
     '30_simulate_mixtures': ('simulations', 'result.json'),
     '32_propose_mixtures': ('proposals', 'result.json'),
     '33_schedule_mixtures': ('schedules', 'result.json'),
-    '35_train_targets': ('targets', 'swarm/swarm.json'),
-    '40_evaluate': ('scores', 'scores.json'),
+    '35_train_targets': ('targets', 'result.json'),
+    '40_evaluate': ('scores', 'result.json'),
 }
 
 @dataclass(frozen=True)

@@ -1,20 +1,28 @@
 """The rivals of Table 4: their updates against plain copies, their runs through the engine: killed, resumed, refused."""
 import dataclasses
+import functools
+import json
 import math
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 
 pytest.importorskip("torch")
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from regmix.baselines import (BANDS, DoReMi, OnlineMixing, bandit_policy, bandit_reward, best_measured, domain_means, doremi, exploration, load_paths, paper_mixture,
+import regmix.files
+from regmix.baselines import (BANDS, METHODS, NEEDS, Chosen, DoReMi, Method, OnlineMixing, Setup, bandit_policy, bandit_reward,
+                              best_measured, domain_means, doremi, exploration, load_paths, paper_mixture, pick_methods,
                               plain_mixtures, prune, reweigh, score_documents, swarm_flops)
 from regmix.corpora import build_corpus, document_bounds, filter_corpus
+from regmix.files import ROOT, load_result, save_result
 from regmix.paper import DOMAINS, load_table
 from regmix.proxies import Group, TrainConfig, domains_at, load_checkpoint, load_weights, save_checkpoint, train_swarm
+from regmix.schedules import load_schedule, mean_mixture
+from regmix.swarms import load_swarm
 from regmix.text import Document
 
 CONFIG = TrainConfig(model="80K", tokens=6_000, context=32, batch=6, lr=5e-3, evals=2, eval_tokens=128)
@@ -30,6 +38,7 @@ def corpus(tmp_path_factory):
 
 @settings(deadline=None)
 @given(st.lists(st.floats(0, 50), min_size=2, max_size=20), st.integers(1, 10_000), st.sampled_from(["paper", "code"]))
+@example([0.0, 5e-324], 2, "code")   # so small that a share of it is rounded to nothing
 def test_a_policy_is_a_distribution_with_a_floor(rewards, t, rule):
     p = bandit_policy(np.array(rewards), t, rule)
     assert np.isclose(p.sum(), 1) and (p >= exploration(t, len(rewards)) - 1e-12).all()
@@ -220,3 +229,96 @@ def test_pruning_counts_whole_documents_and_wants_its_own_scores(corpus, tmp_pat
         with pytest.raises(ValueError, match="domain 'a' .*this very corpus"): prune(less, wrong, tmp_path/"y")
     with pytest.raises(ValueError, match="no domain 'zz'"): prune(less, pd.concat([scores, scores[:1].assign(domain="zz")]), tmp_path/"y")
     assert not (tmp_path/"y").exists()
+
+
+# ---------------------------------------------------------------- one registry
+
+@pytest.mark.parametrize("name", [n for n, m in METHODS.items() if "the Pile's domains" in m.needs])
+def test_printed_mixtures_answer_for_the_piles_domains(name, tmp_path):
+    class Pile: prior = pd.Series(1 / len(DOMAINS), list(DOMAINS))
+    setup = Setup(Pile, "pile_cc", tmp_path, CONFIG)
+    column = name.removesuffix(" (paper)")
+    assert METHODS[name].choose(setup).mixture.equals(paper_mixture(column, list(DOMAINS)))
+
+
+def test_every_method_says_where_it_is_from_and_what_it_needs():
+    assert all(n == m.name and m.source and set(m.needs) <= set(NEEDS) for n, m in METHODS.items())
+    assert [m.name for m in pick_methods(METHODS)] == list(METHODS)
+    for name, m in METHODS.items():
+        if "all domains" not in m.needs: continue
+        with pytest.raises(ValueError, match=f"'{name}' needs all domains"): pick_methods(["uniform", name], without="b")
+    with pytest.raises(ValueError, match="no method 'best'; choose from token share, uniform"): pick_methods(["best"])
+    with pytest.raises(ValueError, match="needs proxies"): METHODS["best of random"].choose(Setup(None, "a", None, CONFIG))
+
+
+def run_stage(stage, **given):
+    "Run the code cells of a stage, with other parameters, in this process."
+    space = {}
+    for c in nbformat.read(ROOT/f"nbs/stages/{stage}.ipynb", 4).cells:
+        if c.cell_type != "code": continue
+        exec(compile(c.source, f"{stage}, cell {c.id}", "exec"), space)
+        if "parameters" in c.metadata.get("tags", []):
+            assert set(given) <= set(space)
+            space |= given
+    return space
+
+
+@pytest.fixture
+def results(corpus, tmp_path, monkeypatch):
+    "A fit, a simulation and a schedule from the proxies of the corpus, in a folder of their own."
+    train_swarm(pd.DataFrame([[0.5, 0.3, 0.2], [0.2, 0.2, 0.6]], ["x", "y"], corpus.domains), corpus, tmp_path/"proxies", CONFIG, n_jobs=1, progress=False)
+    home = tmp_path/"results"
+    made = dict(swarm=str(tmp_path/"proxies"), target="c")
+    save_result("fits", "fit", {}, made | dict(estimator="ridge"), home)
+    save_result("simulations", "search", {"mixture": pd.DataFrame({"domain": corpus.domains, "weight": [0.1, 0.1, 0.8]})}, {"fit": "fit"}, home)
+    save_result("schedules", "turn", {"schedule": pd.DataFrame({"begins": [0, 0.5], "b": [0.0, 0.4], "c": [1.0, 0.6]})}, made | dict(law="ridge"), home)
+    monkeypatch.setattr(regmix.files, "load_result", functools.partial(load_result, home=home))
+    monkeypatch.setattr("regmix.schedules.load_result", lambda kind, name, _: load_result(kind, name, home))
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
+
+
+def test_stage_35_trains_whatever_is_in_the_registry(corpus, results, tmp_path, monkeypatch):
+    def roots(s): return Chosen(np.sqrt(s.prior) / np.sqrt(s.prior).sum())
+    monkeypatch.setitem(METHODS, "square roots", Method("square roots", roots, "this test"))
+    call = dict(folder=str(tmp_path/"out"), corpus=str(corpus.folder), target="c", simulations={"RegMix": "search"},
+                schedules={"turning": "turn", "turned back": "turn reversed"}, seeds=1, more_seeds={"uniform": 2},
+                methods=["uniform", "best of random", "square roots", "DoReMi", "Online", "pruned"],
+                model="80K", tokens=2_000, context=32, evals=2, eval_tokens=128, small_tokens=2_000, n_jobs=1)
+    run_stage("35_train_targets", **call)
+    made = json.loads((tmp_path/"out/result.json").read_text())
+    swarm = load_swarm(tmp_path/"out/swarm")
+    assert list(made["mixtures"]) == ["RegMix", "turning", "turned back", *call["methods"]]
+    assert sorted(swarm.mixtures.index) == sorted(f"{m}-{s}" for m in made["mixtures"] for s in range(made["seeds"][m]))
+    assert made["seeds"]["uniform"] == 2 and made["mixtures"]["RegMix"]["c"] == 0.8 and swarm.meta["complete"]
+    assert np.allclose(pd.Series(made["mixtures"]["square roots"]), roots(Setup(corpus, "c", None, CONFIG)).mixture, atol=1e-6)
+    assert made["schedules"]["turned back"] | {"schedule": ""} == dict(schedule="", begins=[0, 0.5], weights={"b": [0.4, 0.0], "c": [0.6, 1.0]})
+    assert made["flops"]["uniform"] == made["flops"]["Online"] == 0 < made["flops"]["pruned"] < made["flops"]["DoReMi"]
+    assert set(pd.read_parquet(tmp_path/"out/paths.parquet")["method"]) == {"DoReMi", "Online"}
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path/"out").rglob("groups/*.json")}
+    run_stage("35_train_targets", **call)
+    assert {p: p.stat().st_mtime_ns for p in before} == before, "nothing is trained twice"
+    with pytest.raises(AssertionError, match="RegMix was fitted for c, not for a"): run_stage("35_train_targets", **call | {"target": "a"})
+
+
+def test_stage_40_scores_models_of_the_whole_and_of_a_pruned_corpus(corpus, tmp_path):
+    pytest.importorskip("lm_eval")
+    even, config = pd.DataFrame([[1 / 3] * 3], ["x-0"], corpus.domains), dataclasses.replace(CONFIG, tokens=2_000)
+    halves = {d: np.arange(len(document_bounds(corpus, d))) % 2 == 0 for d in corpus.domains}
+    less = filter_corpus(corpus, tmp_path/"runs/corpus-low-0.5", halves)
+    folders = [tmp_path/"runs/fixed", tmp_path/"runs/pruned"]
+    for text, folder, run in ((corpus, folders[0], "x-0"), (less, folders[1], "pruned-0")):
+        train_swarm(even.set_axis([run]), text, folder, config, n_jobs=1, progress=False, keep=True)
+    call = dict(folder=str(tmp_path/"scores"), corpus=str(corpus.folder), swarms=[str(f) for f in folders], n=8, context=16, continuation=8, n_jobs=1)
+    run_stage("40_evaluate", **call)
+    made, scores = json.loads((tmp_path/"scores/result.json").read_text()), pd.read_parquet(tmp_path/"scores/scores.parquet")
+    assert made["models"] == 2 and set(scores["run"]) == {"x-0", "pruned-0"} and made["tasks"] > 0
+    with pytest.raises(AssertionError, match="longer than what the models read"): run_stage("40_evaluate", **call | {"context": 30})
+
+
+def test_stage_33_writes_a_schedule_that_stage_35_reads(tmp_path, monkeypatch):
+    monkeypatch.setattr(regmix.files, "save_result", functools.partial(save_result, home=tmp_path))
+    run_stage("33_schedule_mixtures", name="quick", law="ridge", rule="transitions", candidates=2_000, k=20, n_boot=50)
+    result = load_result("schedules", "quick", tmp_path)
+    assert result.tables == ["predicted", "reach", "schedule", "skill"] and result.made["rule"] == "transitions"
+    assert list(result.table("predicted")) == ["tokens", "pile_cc"] and list(result.table("reach")) == ["begins", "level", "runs", "distance"]
+    assert np.allclose(load_schedule("quick mean", 500, tmp_path), mean_mixture(load_schedule("quick", 500, tmp_path), 500))

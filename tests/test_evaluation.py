@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,12 +15,15 @@ torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
 import regmix.evaluation as evaluation
+import regmix.tasks as tasks
 from regmix.corpora import build_corpus
-from regmix.evaluation import (PAPER_TASKS, ProxyLM, Side, TaskDataMissing, TemplateLM, evaluate_model, evaluate_swarm, kinds_of, load_tasks, main, make_tasks,
-                               paper_scores, raw_nextlines, score_answers, split_tokens, stand_in_training, window_hashes, wrong_answers)
+from regmix.evaluation import (PAPER_TASKS, ProxyLM, TaskDataMissing, TemplateLM, evaluate_model, evaluate_swarm, load_tasks,
+                               main, paper_scores, score_answers)
 from regmix.models import export, init_weights, logits, model_config
 from regmix.files import ROOT
 from regmix.proxies import TrainConfig, load_weights, train_swarm, main as export_main
+from regmix.tasks import (Side, kinds_of, make_tasks, raw_nextlines, split_tokens, stand_in_training, window_hashes,
+                          wrong_answers)
 from regmix.text import Document
 
 needs_lm_eval = pytest.mark.skipif(TemplateLM is object, reason="lm-eval is not installed")
@@ -230,6 +232,21 @@ def test_only_tasks_are_overwritten(corpus, tmp_path):
     (tmp_path/"mine/thesis.txt").write_text("years of work")
     with pytest.raises(FileExistsError): make_tasks(corpus, tmp_path/"mine", overwrite=True)
     assert (tmp_path/"mine/thesis.txt").exists()
+
+
+def test_tasks_that_cannot_be_made_leave_the_older_ones(corpus, made, tmp_path):
+    shutil.copytree(made[0], tmp_path/"tasks")
+    before = {p.name: p.read_bytes() for p in (tmp_path/"tasks").rglob("*.*")}
+    with pytest.raises(ValueError, match="no task can be made"): make_tasks(corpus, tmp_path/"tasks", n=4000, overwrite=True)
+    assert {p.name: p.read_bytes() for p in (tmp_path/"tasks").rglob("*.*")} == before
+    assert [p.name for p in tmp_path.iterdir()] == ["tasks"]
+
+
+def test_tasks_are_light_to_import_and_the_old_names_still_answer():
+    script = "import sys, regmix.tasks; sys.exit('torch' in sys.modules or 'lm_eval' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=300)
+    for name in evaluation._MOVED.split():
+        with pytest.warns(DeprecationWarning, match=f"now regmix.tasks.{name}"): assert getattr(evaluation, name) is getattr(tasks, name)
 
 
 # ---------------------------------------------------------------- scoring

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regmix.baselines import load_paths
-from regmix.corpora import build_corpus, load_corpus
+from regmix.corpora import build_corpus
 from regmix.installed import practice_documents
 from regmix.mixtures import dirichlet
 from regmix.proxies import TrainConfig, plan, train_swarm
@@ -176,7 +176,7 @@ def test_transitions_find_the_stages_and_horizons_do_not():
 
 
 def test_names_of_domains_do_not_matter_for_what_is_found():
-    swarm, alpha = trails(), pd.Series([1.0, 2.0, 0.5], list("abc"))
+    swarm = trails()
     first = Transitions("ridge").fit(swarm, "a").predict(GOOD.set_axis(list("abc"), axis=1))
     turned = Swarm("t", swarm.mixtures[["c", "a", "b"]], swarm.losses)
     again = Transitions("ridge").fit(turned, "a").predict(GOOD.set_axis(list("abc"), axis=1))
