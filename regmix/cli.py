@@ -21,11 +21,11 @@ app = typer.Typer(
     context_settings={'help_option_names': ['-h', '--help']},
     help='Which mixture of text domains should a language model be trained on? Learn it from many small runs (RegMix).')
 
-def _option(kind, help, *names, **more):
+def _option(kind, line, *names, **more):
     "Describe an option: its type, a line of help, and its names where they are not the parameter's."
-    return Annotated[kind, typer.Option(*names, help=help, **more)]
+    return Annotated[kind, typer.Option(*names, help=line, **more)]
 
-def _argument(kind, help): return Annotated[kind, typer.Argument(help=help)]
+def _argument(kind, line): return Annotated[kind, typer.Argument(help=line)]
 
 def _version(wanted: bool):
     if wanted:
@@ -91,8 +91,8 @@ def _command(example: str): # shown at the end of --help
             elif text: print(text.rstrip('\n'))
             if status: raise typer.Exit(status)
         run.__signature__, run.__annotations__ = _with_json(f)
-        help = f'{f.__doc__}\n\n\b\nExample:\n  ' + example.replace('\n', '\n  ')
-        return app.command(name=f.__name__, short_help=f.__doc__, help=help)(run)
+        words = f'{f.__doc__}\n\n\b\nExample:\n  ' + example.replace('\n', '\n  ')
+        return app.command(name=f.__name__, short_help=f.__doc__, help=words)(run)
     return make
 
 # %% ../nbs/95_cli.ipynb #3d478f50

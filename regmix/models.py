@@ -378,8 +378,8 @@ CHUNK_BYTES = {'cpu': 8 << 20, 'cuda': 1 << 28}  # memory for a chunk's logits
 def _chunks(K: int, N: int, row_bytes: int, device: torch.device, chunk_bytes: int | None):
     "Cut K models x N rows into chunks: one model at a time on a CPU, all of them elsewhere."
     models = 1 if device.type == 'cpu' else K
-    room, least = chunk_bytes or CHUNK_BYTES.get(device.type, 1 << 28), 1 if chunk_bytes else 256 // models
-    rows = max(room // (row_bytes * models), least, 1)
+    budget, least = chunk_bytes or CHUNK_BYTES.get(device.type, 1 << 28), 1 if chunk_bytes else 256 // models
+    rows = max(budget // (row_bytes * models), least, 1)
     return [(slice(k, k + models), slice(i, min(i + rows, N))) for k in range(0, K, models) for i in range(0, N, rows)]
 
 def _walk(h, head, targets, losses, softmax, chunk_bytes):
