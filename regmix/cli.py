@@ -6,7 +6,7 @@
 __all__ = ['app', 'sample', 'train', 'fit', 'propose', 'export', 'report', 'recipes']
 
 # %% ../nbs/95_cli.ipynb #b9f0ff36
-import contextlib, json, sys, warnings
+import contextlib, inspect, json, sys, warnings
 from functools import wraps
 from pathlib import Path
 from typing import Annotated
@@ -16,24 +16,35 @@ import typer
 from . import __version__
 
 # %% ../nbs/95_cli.ipynb #332dfaf1
-app = typer.Typer(name='regmix', no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
-                  context_settings={'help_option_names': ['-h', '--help']},
-                  help='Which mixture of text domains should a language model be trained on? Learn it from many small runs (RegMix).')
+app = typer.Typer(
+    name='regmix', no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+    context_settings={'help_option_names': ['-h', '--help']},
+    help='Which mixture of text domains should a language model be trained on? Learn it from many small runs (RegMix).')
 
-def _say(text: str): print(f'regmix: {" ".join(str(text).split())}', file=sys.stderr)
+def _option(kind, line, *names, **more):
+    "Describe an option: its type, a line of help, and its names where they are not the parameter's."
+    return Annotated[kind, typer.Option(*names, help=line, **more)]
+
+def _argument(kind, line): return Annotated[kind, typer.Argument(help=line)]
 
 def _version(wanted: bool):
     if wanted:
         print(__version__)
         raise typer.Exit()
 
+_Version = _option(bool, 'Print the version and leave.', '--version', callback=_version, is_eager=True)
+
 @app.callback()
-def _main(version: Annotated[bool, typer.Option('--version', callback=_version, is_eager=True, help='Print the version and leave.')] = False): pass
+def _main(version: _Version = False): pass
 
 # %% ../nbs/95_cli.ipynb #677ab647
+def _say(text: str): print(f'regmix: {" ".join(str(text).split())}', file=sys.stderr)
+
+_OF_THE_QUESTION = ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError
+
 def _status(e: BaseException) -> int: # what the shell is told of an exception
     if isinstance(e, KeyboardInterrupt): return 130
-    return 2 if isinstance(e, ValueError | FileNotFoundError | FileExistsError | NotADirectoryError | IsADirectoryError) else 1
+    return 2 if isinstance(e, _OF_THE_QUESTION) else 1
 
 def _message(e: BaseException) -> str:
     if isinstance(e, KeyboardInterrupt): return str(e) or 'interrupted'
@@ -45,9 +56,27 @@ def _json(told) -> str: # one object; nothing heavy is loaded for it where no co
     return json.dumps(as_plain(told), ensure_ascii=False)
 
 # %% ../nbs/95_cli.ipynb #2a5e36dc
+@contextlib.contextmanager
+def _aside():
+    "Send what is printed to standard error, and each warning as a note."
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+        warnings.simplefilter('ignore')
+        warnings.simplefilter('default', UserWarning)
+        warnings.showwarning = lambda message, *a, **k: _say(f'note: {message}')
+        yield
+
+def _attempt(f, *args, **kwargs): # plain values, text, exit code
+    "Run a command; an exception becomes a line and a code."
+    with _aside():
+        try: return *f(*args, **kwargs), 0
+        except (Exception, KeyboardInterrupt) as e:
+            _say(_message(e))
+            return {'error': ' '.join(_message(e).split()), 'exit': _status(e)}, '', _status(e)
+
+# %% ../nbs/95_cli.ipynb #56f0a5de
 def _with_json(f): # every command has --json
-    import inspect
-    kind = Annotated[bool, typer.Option('--json', help='Print one JSON object, for machines; messages stay on standard error.')]
+    "Return the signature and the annotations of a command, with one option more."
+    kind = _option(bool, 'Print one JSON object, for machines; messages stay on standard error.', '--json')
     signature = inspect.signature(f)
     extra = inspect.Parameter('as_json', inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
     return signature.replace(parameters=[*signature.parameters.values(), extra]), {**f.__annotations__, 'as_json': kind}
@@ -57,122 +86,147 @@ def _command(example: str): # shown at the end of --help
     def make(f):
         @wraps(f)
         def run(*args, as_json=False, **kwargs):
-            error = None
-            with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
-                warnings.simplefilter('ignore')
-                warnings.simplefilter('default', UserWarning)
-                warnings.showwarning = lambda message, *a, **k: _say(f'note: {message}')
-                try: told, text = f(*args, **kwargs)
-                except (Exception, KeyboardInterrupt) as e:
-                    error = e
-                    _say(_message(e))
-            if error is not None: told, text = {'error': ' '.join(_message(error).split()), 'exit': _status(error)}, ''
+            told, text, status = _attempt(f, *args, **kwargs)
             if as_json: print(_json(told))
             elif text: print(text.rstrip('\n'))
-            if error is not None: raise typer.Exit(_status(error))
+            if status: raise typer.Exit(status)
         run.__signature__, run.__annotations__ = _with_json(f)
-        return app.command(name=f.__name__, short_help=f.__doc__, help=f'{f.__doc__}\n\n\b\nExample:\n  ' + example.replace('\n', '\n  '))(run)
+        words = f'{f.__doc__}\n\n\b\nExample:\n  ' + example.replace('\n', '\n  ')
+        return app.command(name=f.__name__, short_help=f.__doc__, help=words)(run)
     return make
 
 # %% ../nbs/95_cli.ipynb #3d478f50
-_Overwrite = Annotated[bool, typer.Option('--overwrite', help='Replace what is there.')]
-_Seed = Annotated[int, typer.Option('--seed', help='The same seed gives the same answer.')]
-_Corpora = Annotated[Path, typer.Option('--corpora', help='Folder in which tokenised corpora are kept, to be built once.')]
-_Vocab = Annotated[int, typer.Option('--vocab-size', help='Tokens of the tokenizer that is trained on the text.')]
-_MaxBytes = Annotated[float, typer.Option('--max-bytes', help='Bytes of text of each domain that are used at most.')]
-_TextField = Annotated[str, typer.Option('--text-field', help='Field of the rows that holds the text.')]
-
-def _pairs(given, what, of=float): # ['web=0.3'] -> {'web': 0.3}
-    out = {}
-    for item in given or []:
-        name, sign, value = item.rpartition('=')
-        if not sign or not name: raise ValueError(f'{what} {item!r}: write name={"low:high" if of is _limits else "value"}')
-        if name in out: raise ValueError(f'{what}: {name!r} is given twice')
-        try: out[name] = of(value)
-        except ValueError: raise ValueError(f'{what} {item!r}: {value!r} is ' + ('no low:high, :high, low: or weight' if of is _limits else 'no number')) from None
-    return out
-
-def _limits(value): # '0.1:0.5', ':0.5', '0.1:' or '0.3', which pins
-    low, colon, high = value.partition(':')
-    return (float(low) if low else None, float(high) if high else None) if colon else (float(value), float(value))
+_Overwrite = _option(bool, 'Replace what is there.', '--overwrite')
+_Seed = _option(int, 'The same seed gives the same answer.', '--seed')
+_Corpora = _option(Path, 'Folder in which tokenised corpora are kept, to be built once.', '--corpora')
+_Vocab = _option(int, 'Tokens of the tokenizer that is trained on the text.', '--vocab-size')
+_MaxBytes = _option(float, 'Bytes of text of each domain that are used at most.', '--max-bytes')
+_TextField = _option(str, 'Field of the rows that holds the text.', '--text-field')
 
 def _free(path, overwrite):
     "Refuse an output that is there already, before any work is done."
-    if path is not None and Path(path).exists() and not overwrite: raise FileExistsError(f'{path} exists; choose another name, or replace it with --overwrite')
+    if path is None or overwrite or not Path(path).exists(): return
+    raise FileExistsError(f'{path} exists; choose another name, or replace it with --overwrite')
 
 def _corpus(source, corpora, vocab_size, max_bytes, text_field):
-    from regmix.corpora import open_corpus
-    if source not in ('installed', 'installed:language', 'pile') and not Path(source).is_dir():
-        raise FileNotFoundError(f"{source}: there is no such folder; text is 'installed', 'installed:language', 'pile', a folder of text, or a corpus's folder")
+    "Open the corpus of a text, which is built if need be."
+    from regmix.corpora import INSTALLED, open_corpus
+    if source not in (*INSTALLED, 'pile') and not Path(source).is_dir():
+        raise FileNotFoundError(f"{source}: there is no such folder; text is 'installed', 'installed:language', "
+                                "'pile', a folder of text, or a corpus's folder")
     return open_corpus(source, corpora, max_bytes=max_bytes, text_field=text_field, vocab_size=vocab_size)
+
+# %% ../nbs/95_cli.ipynb #e915f575
+def _limits(value): # '0.1:0.5', ':0.5', '0.1:' or '0.3', which pins
+    low, colon, high = value.partition(':')
+    if not colon: return float(value), float(value)
+    return float(low) if low else None, float(high) if high else None
+
+_WORDS = {_limits: ('low:high', 'no low:high, :high, low: or weight')}   # what to write, and what is wrong
+
+def _pairs(given, what, of=float): # ['web=0.3'] -> {'web': 0.3}
+    "Read options of the form name=value."
+    form, wrong = _WORDS.get(of, ('value', 'no number'))
+    out = {}
+    for item in given or []:
+        name, sign, value = item.rpartition('=')
+        if not sign or not name: raise ValueError(f'{what} {item!r}: write name={form}')
+        if name in out: raise ValueError(f'{what}: {name!r} is given twice')
+        try: out[name] = of(value)
+        except ValueError: raise ValueError(f'{what} {item!r}: {value!r} is {wrong}') from None
+    return out
 
 # %% ../nbs/95_cli.ipynb #18572ed4
 def _write_mixtures(table, out, overwrite):
     "Write mixtures as a table, or as a folder of YAML files, all or nothing."
-    import shutil, tempfile
+    from regmix.files import whole_folder, write_file
     from regmix.mixtures import save_mixtures
-    from regmix.files import write_file
     if out.suffix == '.csv': return write_file(out, table.to_csv())
     if out.suffix == '.parquet': return write_file(out, table.reset_index().to_parquet(index=False))
-    if out.suffix: raise ValueError(f'{out}: write .csv, .parquet, or a folder of YAML files (a name without an ending)')
-    from regmix.choice import replace_folder
-    out.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f'.{out.name}-', dir=out.parent))
-    try:
-        save_mixtures(table, new, prefix='')
-        new.chmod(0o755)
-        other = out.exists() and (not out.is_dir() or any(p.suffix != '.yaml' for p in out.iterdir()))
-        if other: raise FileExistsError(f'{out} holds something else than mixtures; it is not replaced')
-        return replace_folder(new, out)
-    finally: shutil.rmtree(new, ignore_errors=True)
+    if out.suffix:
+        raise ValueError(f'{out}: write .csv, .parquet, or a folder of YAML files (a name without an ending)')
+    if out.exists() and (not out.is_dir() or any(p.suffix != '.yaml' for p in out.iterdir())):
+        raise FileExistsError(f'{out} holds something else than mixtures; it is not replaced')
+    with whole_folder(out, overwrite) as new: save_mixtures(table, new, prefix='')
+
+def _prior_of(source, **text):
+    "Read the shares of domains from a file, a corpus or a swarm; of any other text, build the corpus first."
+    from regmix.tables import read_weights
+    written = Path(source).is_file() or any((Path(source)/name).is_file() for name in ('corpus.json', 'swarm.json'))
+    return read_weights(source) if written else _corpus(source, **text).prior
 
 # %% ../nbs/95_cli.ipynb #a8cd6d93
 @_command('regmix sample prior.json --n 64 --out mixtures.csv\nregmix sample my_text --n 64 --out mixtures.csv')
-def sample(source: Annotated[str, typer.Argument(help="A file with tokens or shares by domain (JSON, YAML, CSV of two columns), a corpus's folder, a folder of text, 'installed' or 'pile'.")],
-           out: Annotated[Path, typer.Option('--out', '-o', help='A .csv or .parquet file, or a folder of YAML files.')],
-           n: Annotated[int, typer.Option('--n', help='Number of mixtures.')] = 64,
-           temperature: Annotated[float, typer.Option(help='Exponent on the prior: 1 keeps it, 0 makes all domains equal.')] = 0.5,
-           bound: Annotated[float, typer.Option(help='Largest weight of a domain, times its share in the prior.')] = 15.0,
-           seed: _Seed = 0, overwrite: _Overwrite = False, corpora: _Corpora = Path('corpora'), vocab_size: _Vocab = 2048, max_bytes: _MaxBytes = None, text_field: _TextField = 'text'):
+def sample(
+    source: _argument(str, "A file with tokens or shares by domain (JSON, YAML, CSV of two columns), "
+                           "a corpus's folder, a folder of text, 'installed' or 'pile'."),
+    out: _option(Path, 'A .csv or .parquet file, or a folder of YAML files.', '--out', '-o'),
+    n: _option(int, 'Number of mixtures.', '--n') = 64,
+    temperature: _option(float, 'Exponent on the prior: 1 keeps it, 0 makes all domains equal.') = 0.5,
+    bound: _option(float, 'Largest weight of a domain, times its share in the prior.') = 15.0,
+    seed: _Seed = 0, overwrite: _Overwrite = False,
+    corpora: _Corpora = Path('corpora'), vocab_size: _Vocab = 2048, max_bytes: _MaxBytes = None,
+    text_field: _TextField = 'text',
+):
     "Draw mixtures to train small models on, around the shares of your text (Algorithm 1)."
     from regmix.mixtures import sample_mixtures
-    from regmix.tables import read_weights
     _free(out, overwrite)
-    known = Path(source).is_file() or any((Path(source)/name).is_file() for name in ('corpus.json', 'swarm.json'))
-    prior = read_weights(source) if known else _corpus(source, corpora, vocab_size, max_bytes, text_field).prior
+    prior = _prior_of(source, corpora=corpora, vocab_size=vocab_size, max_bytes=max_bytes, text_field=text_field)
     table = sample_mixtures(prior, n, seed=seed, temperature=temperature, bound=bound)
     _write_mixtures(table, out, overwrite)
-    return {'out': out, 'mixtures': len(table), 'domains': list(table.columns), 'seed': seed}, f'{out}: {len(table)} mixtures of {table.shape[1]} domains'
+    told = {'out': out, 'mixtures': len(table), 'domains': list(table.columns), 'seed': seed}
+    return told, f'{out}: {len(table)} mixtures of {table.shape[1]} domains'
 
 # %% ../nbs/95_cli.ipynb #b1d365f1
+def _trained(out, swarm):
+    "Say what was trained: plain values, and a line."
+    meta = swarm.meta
+    told = {'out': out, 'runs': len(swarm), 'of': meta['of'], 'broken': [b['run'] for b in meta['broken']],
+            'targets': swarm.targets, 'seconds': meta['seconds']}
+    return told, (f"{out}: {len(swarm)} of {meta['of']} runs, {meta['seconds']:.0f} seconds of work; "
+                  f"losses on {', '.join(swarm.targets)}")
+
+# %% ../nbs/95_cli.ipynb #f92000ff
 @_command('regmix train mixtures.csv my_text --out swarm --model 80K --tokens 200000')
-def train(mixtures: Annotated[Path, typer.Argument(help='A table or a folder of mixtures, as `regmix sample` writes them.')],
-          source: Annotated[str, typer.Argument(help="A folder of text (<domain>-*.jsonl and others), 'installed', 'pile', or a corpus's folder.")],
-          out: Annotated[Path, typer.Option('--out', '-o', help="The swarm's folder; what is finished in it is kept.")],
-          model: Annotated[str, typer.Option(help='Size of each model: 80K, 330K, 1M, ...')] = '80K',
-          tokens: Annotated[float, typer.Option(help='Training tokens of each model.')] = 200_000,
-          lr: Annotated[float, typer.Option(help='Largest learning rate.')] = 6e-3,
-          batch: Annotated[int, typer.Option(help='Sequences in a step.')] = 8,
-          context: Annotated[int, typer.Option(help='Tokens in a sequence.')] = 256,
-          evals: Annotated[int, typer.Option(help='How many times each model is measured.')] = 5,
-          eval_tokens: Annotated[int, typer.Option(help='Validation tokens of each domain.')] = 2048,
-          jobs: Annotated[int, typer.Option(help='Workers; default: one a core, or one on a GPU.')] = None,
-          device: Annotated[str, typer.Option(help='cpu or cuda; default: a GPU if there is one.')] = None,
-          repeats: Annotated[int, typer.Option(help='Models of each mixture, named <run>-<seed>, with seeds from --seed on: how far they lie apart is the noise.')] = 1,
-          keep: Annotated[bool, typer.Option('--keep', help='Keep the final weights.')] = False,
-          quiet: Annotated[bool, typer.Option('--quiet', '-q', help='No progress bar.')] = False,
-          seed: _Seed = 0, overwrite: Annotated[bool, typer.Option('--overwrite', help='Throw away a swarm in this folder that was begun with something else.')] = False,
-          corpora: _Corpora = Path('corpora'), vocab_size: _Vocab = 2048, max_bytes: _MaxBytes = None, text_field: _TextField = 'text'):
+def train(
+    mixtures: _argument(Path, 'A table or a folder of mixtures, as `regmix sample` writes them.'),
+    source: _argument(str, "A folder of text (<domain>-*.jsonl and others), 'installed', 'pile', "
+                           "or a corpus's folder."),
+    out: _option(Path, "The swarm's folder; what is finished in it is kept.", '--out', '-o'),
+    model: _option(str, 'Size of each model: 80K, 330K, 1M, ...') = '80K',
+    tokens: _option(float, 'Training tokens of each model.') = 200_000,
+    lr: _option(float, 'Largest learning rate.') = 6e-3,
+    batch: _option(int, 'Sequences in a step.') = 8,
+    context: _option(int, 'Tokens in a sequence.') = 256,
+    evals: _option(int, 'How many times each model is measured.') = 5,
+    eval_tokens: _option(int, 'Validation tokens of each domain.') = 2048,
+    jobs: _option(int, 'Workers; default: one a core, or one on a GPU.') = None,
+    device: _option(str, 'cpu or cuda; default: a GPU if there is one.') = None,
+    repeats: _option(int, 'Models of each mixture, named <run>-<seed>, with seeds from --seed on: '
+                          'how far they lie apart is the noise.') = 1,
+    keep: _option(bool, 'Keep the final weights.', '--keep') = False,
+    quiet: _option(bool, 'No progress bar.', '--quiet', '-q') = False,
+    seed: _Seed = 0,
+    overwrite: _option(bool, 'Throw away a swarm in this folder that was begun with something else.',
+                       '--overwrite') = False,
+    corpora: _Corpora = Path('corpora'), vocab_size: _Vocab = 2048, max_bytes: _MaxBytes = None,
+    text_field: _TextField = 'text',
+):
     "Train one small model a mixture and measure its loss on every domain; resumes what is there."
     from regmix.tables import read_mixtures
     table = read_mixtures(mixtures)   # refuse a bad table before torch is loaded
     from regmix.proxies import TrainConfig, repeat_runs, train_swarm
     table, seeds = repeat_runs(table, repeats, seed) if repeats != 1 else (table, None)
-    config = TrainConfig(model=model, tokens=tokens, lr=lr, batch=batch, context=context, evals=evals, eval_tokens=eval_tokens, seed=seed)
-    try: swarm = train_swarm(table, _corpus(source, corpora, vocab_size, max_bytes, text_field), out, config, seeds, n_jobs=jobs, device=device, keep=keep, overwrite=overwrite, progress=not quiet)
-    except KeyboardInterrupt: raise KeyboardInterrupt(f'{out}: stopped; what is finished is kept. To go on, give the same command again') from None
-    told = {'out': out, 'runs': len(swarm), 'of': swarm.meta['of'], 'broken': [b['run'] for b in swarm.meta['broken']], 'targets': swarm.targets, 'seconds': swarm.meta['seconds']}
-    return told, f"{out}: {len(swarm)} of {swarm.meta['of']} runs, {swarm.meta['seconds']:.0f} seconds of work; losses on {', '.join(swarm.targets)}"
+    config = TrainConfig(model=model, tokens=tokens, lr=lr, batch=batch, context=context,
+                         evals=evals, eval_tokens=eval_tokens, seed=seed)
+    try:
+        corpus = _corpus(source, corpora, vocab_size, max_bytes, text_field)
+        swarm = train_swarm(table, corpus, out, config, seeds,
+                            n_jobs=jobs, device=device, keep=keep, overwrite=overwrite, progress=not quiet)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f'{out}: stopped; what is finished is kept. '
+                                'To go on, give the same command again') from None
+    return _trained(out, swarm)
 
 # %% ../nbs/95_cli.ipynb #2f58be43
 def _laws(incomplete: str):
@@ -188,149 +242,251 @@ def _bar(total):
         bar.update()
     return bar, each
 
+# %% ../nbs/95_cli.ipynb #f52db2c1
 def _chosen(table, law):
     "Say which law was chosen, and why."
     from regmix.choice import best_ranked, not_told_apart
-    best, near = best_ranked(table), not_told_apart(table)
-    if law == best: return f'  chosen: {law} (highest rho on unseen runs)' + (f"; not told apart by these runs: {', '.join(near)}" if near else '')
-    others = [l for l in near if l != law]
-    return (f'  chosen: {law} (these runs do not tell it from {best}, which has the highest rho, and its best mixture can be computed)'
-            + (f"; not told apart either: {', '.join(others)}" if others else ''))
+    best = best_ranked(table)
+    others = ', '.join(other for other in not_told_apart(table) if other != law)
+    why, apart = 'highest rho on unseen runs', 'not told apart by these runs'
+    if law != best:
+        why = f'these runs do not tell it from {best}, which has the highest rho, and its best mixture can be computed'
+        apart = 'not told apart either'
+    return f'  chosen: {law} ({why})' + (f'; {apart}: {others}' if others else '')
+
+# %% ../nbs/95_cli.ipynb #904275d6
+_HEAD = f"  {'law':<25} {'rho':>6} {'low':>6} {'high':>6} {'RMSE':>9} {'regret':>9} {'sec':>6}"
+
+def _measured(r, chosen):
+    "Write one row of a comparison."
+    start = f"{'*' if chosen else ' '} {r['law']:<25} "
+    if r['left_out']: return start + f"left out: {r['left_out']}"
+    return start + (f"{r['rho']:6.3f} {r['low']:6.3f} {r['high']:6.3f} "
+                    f"{r['rmse']:9.4g} {r['regret']:9.4g} {r['seconds']:6.1f}")
 
 def _comparison(fit):
     "Say which laws were compared, how they did, and which was chosen."
     lines = []
     for t in fit.targets:
         table = fit.comparison[fit.comparison['target'] == t]
-        lines += [fit.metrics[t].label, f"  {'law':<25} {'rho':>6} {'low':>6} {'high':>6} {'RMSE':>9} {'regret':>9} {'sec':>6}"]
-        for _, r in table.iterrows():
-            figures = f"{r['rho']:6.3f} {r['low']:6.3f} {r['high']:6.3f} {r['rmse']:9.4g} {r['regret']:9.4g} {r['seconds']:6.1f}"
-            lines.append(f"{'*' if r['law'] == fit.laws[t] else ' '} {r['law']:<25} " + (f"left out: {r['left_out']}" if r['left_out'] else figures))
+        lines += [fit.metrics[t].label, _HEAD]
+        lines += [_measured(r, r['law'] == fit.laws[t]) for _, r in table.iterrows()]
         lines.append(_chosen(table, fit.laws[t]))
     return '\n'.join(lines)
 
+# %% ../nbs/95_cli.ipynb #a476e8f5
+def _wanted(lower, higher): # the targets, each once
+    "Join the targets that are better when lower and those that are better when higher."
+    for t in lower:
+        if t in higher:
+            raise ValueError(f'{t!r} is given as --target (better when lower) and as --higher: which is it?')
+    if lower or higher: return list(dict.fromkeys([*lower, *higher]))
+    raise ValueError('name at least one target: '
+                     '--target COLUMN (better when lower) or --higher COLUMN (better when higher)')
+
+def _tables(swarm, mixtures, losses): # what `read_swarm` takes
+    "Choose between a swarm and two tables."
+    both, one = mixtures is not None and losses is not None, mixtures is not None or losses is not None
+    if (swarm is not None and one) or (swarm is None and not both):
+        raise ValueError('give either --swarm FOLDER, or --mixtures FILE and --losses FILE')
+    return (mixtures, losses) if swarm is None else swarm
+
+# %% ../nbs/95_cli.ipynb #59b8e971
+def _metrics(read, wanted, higher, unit):
+    "Describe the targets. The losses of a swarm have a unit and a direction of their own."
+    from regmix.tables import Metric
+    ours = 'bytes_per_token' in read.meta
+    if higher and ours:
+        raise ValueError(f'--higher {higher[0]}: what a swarm holds are losses, which are better when lower: '
+                         'name it with --target')
+    if unit is None: unit = 'nats per token' if ours else ''
+    return [Metric(t, t in higher, unit) for t in wanted]
+
+# %% ../nbs/95_cli.ipynb #cf8a8608
+def _fitted(out, found, read):
+    "Say what was fitted: plain values, and the comparison; notes that are new since the tables were read go aside."
+    notes = found.meta['notes']
+    for note in notes:
+        if note not in read.meta.get('notes', []): _say(f'note: {note}')
+    told = {'out': out, 'runs': len(found.mixtures), 'domains': found.domains, 'laws': found.laws,
+            'comparison': found.comparison.to_dict('records'), 'notes': notes}
+    head = f'{len(found.mixtures)} runs, {len(found.domains)} domains'
+    return told, f'{head}\n{_comparison(found)}\n{out}: saved'
+
 # %% ../nbs/95_cli.ipynb #ef69825e
-@_command('regmix fit --swarm swarm --target code --out fit\nregmix fit --mixtures m.csv --losses l.csv --target val_loss --higher arc_acc --out fit')
-def fit(out: Annotated[Path, typer.Option('--out', '-o', help='Folder of the fit.')],
-        target: Annotated[list[str], typer.Option('--target', '-t', help='Column (or domain) to predict, better when lower; repeat for several.')] = None,
-        higher: Annotated[list[str], typer.Option('--higher', help='Column to predict that is better when HIGHER, such as an accuracy; repeat for several.')] = None,
-        swarm: Annotated[str, typer.Option(help="A swarm's folder, or one with Olmix's ratios.csv and metrics.csv.")] = None,
-        mixtures: Annotated[Path, typer.Option(help='A table of weights, one row a run.')] = None,
-        losses: Annotated[Path, typer.Option(help='A table of metrics, one row a run.')] = None,
-        run: Annotated[str, typer.Option(help='Column that names the runs; default: run, run_id, ..., or the only column of text.')] = None,
-        losses_run: Annotated[str, typer.Option(help='The same in the table of metrics, where it has another name.')] = None,
-        domain: Annotated[list[str], typer.Option(help='Column of weights; repeat; default: all.')] = None,
-        unit: Annotated[str, typer.Option(help='Unit of the targets, for labels.')] = None,
-        by_order: Annotated[bool, typer.Option('--by-order', help='Row i of both tables is the same run; for tables that name no runs.')] = False,
-        drop_missing: Annotated[bool, typer.Option('--drop-missing', help='Leave out runs with a missing value.')] = False,
-        drop_unmatched: Annotated[bool, typer.Option('--drop-unmatched', help='Leave out runs that are in one table only.')] = False,
-        law: Annotated[list[str], typer.Option('--law', help='Law that takes part; repeat; default: all.', autocompletion=_laws)] = None,
-        folds: Annotated[int, typer.Option(help='Folds of the cross-validation.')] = 5,
-        seed: _Seed = 0, overwrite: _Overwrite = False):
+@_command('regmix fit --swarm swarm --target code --out fit\n'
+          'regmix fit --mixtures m.csv --losses l.csv --target val_loss --higher arc_acc --out fit')
+def fit(
+    out: _option(Path, 'Folder of the fit.', '--out', '-o'),
+    target: _option(list[str], 'Column (or domain) to predict, better when lower; repeat for several.',
+                    '--target', '-t') = None,
+    higher: _option(list[str], 'Column to predict that is better when HIGHER, such as an accuracy; repeat for several.',
+                    '--higher') = None,
+    swarm: _option(str, "A swarm's folder, or one with Olmix's ratios.csv and metrics.csv.") = None,
+    mixtures: _option(Path, 'A table of weights, one row a run.') = None,
+    losses: _option(Path, 'A table of metrics, one row a run.') = None,
+    run: _option(str, 'Column that names the runs; default: run, run_id, ..., or the only column of text.') = None,
+    losses_run: _option(str, 'The same in the table of metrics, where it has another name.') = None,
+    domain: _option(list[str], 'Column of weights; repeat; default: all.') = None,
+    unit: _option(str, 'Unit of the targets, for labels.') = None,
+    by_order: _option(bool, 'Row i of both tables is the same run; for tables that name no runs.',
+                      '--by-order') = False,
+    drop_missing: _option(bool, 'Leave out runs with a missing value.', '--drop-missing') = False,
+    drop_unmatched: _option(bool, 'Leave out runs that are in one table only.', '--drop-unmatched') = False,
+    law: _option(list[str], 'Law that takes part; repeat; default: all.', '--law', autocompletion=_laws) = None,
+    folds: _option(int, 'Folds of the cross-validation.') = 5,
+    seed: _Seed = 0, overwrite: _Overwrite = False,
+):
     "Compare laws on runs that they have not seen, choose one, and fit it."
     _free(out, overwrite)
-    wanted = list(dict.fromkeys([*(target or []), *(higher or [])]))
-    if both := [t for t in target or [] if t in (higher or [])]: raise ValueError(f'{both[0]!r} is given as --target (better when lower) and as --higher: which is it?')
-    if not wanted: raise ValueError('name at least one target: --target COLUMN (better when lower) or --higher COLUMN (better when higher)')
-    if (swarm is None) == (mixtures is None) or (mixtures is None) != (losses is None): raise ValueError('give either --swarm FOLDER, or --mixtures FILE and --losses FILE')
+    target, higher = target or [], higher or []
+    wanted, source = _wanted(target, higher), _tables(swarm, mixtures, losses)
     from regmix.choice import fit_swarm, save_fit
     from regmix.laws import LAWS
-    from regmix.tables import Metric, read_swarm
-    options = {'run': (run, losses_run) if losses_run else run, 'domains': domain or None, 'targets': wanted,
-               'by_order': by_order, 'drop_missing': drop_missing, 'drop_unmatched': drop_unmatched}
-    read = read_swarm(swarm if swarm is not None else (mixtures, losses), **options)
-    unit = unit if unit is not None else 'nats per token' if 'bytes_per_token' in read.meta else ''
-    if higher and 'bytes_per_token' in read.meta: raise ValueError(f'--higher {higher[0]}: what a swarm holds are losses, which are better when lower: name it with --target')
-    bar, each = _bar(len(wanted) * len(law or LAWS))
-    with bar: found = fit_swarm(read, [Metric(t, t in (higher or []), unit) for t in wanted], law or LAWS, folds, seed, each)
-    for note in found.meta['notes']:
-        if note not in read.meta.get('notes', []): _say(f'note: {note}')
+    from regmix.tables import read_swarm
+    read = read_swarm(source, run=(run, losses_run) if losses_run else run, domains=domain or None, targets=wanted,
+                      by_order=by_order, drop_missing=drop_missing, drop_unmatched=drop_unmatched)
+    metrics, laws = _metrics(read, wanted, higher, unit), law or LAWS
+    bar, each = _bar(len(wanted) * len(laws))
+    with bar: found = fit_swarm(read, metrics, laws, folds, seed, each)
     save_fit(found, out, overwrite)
-    told = {'out': out, 'runs': len(found.mixtures), 'domains': found.domains, 'laws': found.laws, 'comparison': found.comparison.to_dict('records'), 'notes': found.meta['notes']}
-    return told, f'{len(found.mixtures)} runs, {len(found.domains)} domains\n{_comparison(found)}\n{out}: saved'
+    return _fitted(out, found, read)
 
 # %% ../nbs/95_cli.ipynb #5f25adb8
+def _asked(fit, limits, importance, kl, guard, worst, seed):
+    "Put the options that need no file in the words of `propose_fit`."
+    from regmix.files import unknown
+    asked = {'kl': kl, 'seed': seed,
+             'lower': {d: low for d, (low, _) in limits.items() if low is not None},
+             'upper': {d: high for d, (_, high) in limits.items() if high is not None}}
+    for t in importance:
+        if t not in fit.targets: raise ValueError(f"--importance: {unknown('target', t, fit.targets)}")
+    if importance: asked['importance'] = {t: importance.get(t, 1.0) for t in fit.targets}
+    if guard is not None: asked['guard'] = guard
+    if worst: asked['worst'] = True
+    return asked
+
+# %% ../nbs/95_cli.ipynb #7c263d92
 def _weights_of(path, fit, what):
     "Read a number for each domain of the fit."
     from regmix.tables import read_weights
     given = read_weights(path)
-    if strange := [d for d in given.index if d not in fit.domains]: raise ValueError(f'{path}: {what} for {strange[0]!r}, which the fit does not have; it has {", ".join(fit.domains)}')
+    strange = [d for d in given.index if d not in fit.domains]
+    if strange:
+        raise ValueError(f'{path}: {what} for {strange[0]!r}, which the fit does not have; '
+                         f'it has {", ".join(fit.domains)}')
     return given
 
-def _ask(fit, prior, kl, limits, weigh, available, tokens, max_epochs, guard, worst, seed):
-    "Put the options of `regmix propose` in the words of `propose_fit`."
+# %% ../nbs/95_cli.ipynb #f530076e
+def _asked_prior(fit, path):
+    "Read the prior of a proposal, one weight for every domain."
+    if path is None: return {}
     from regmix.mixtures import as_prior
-    if strange := [t for t in weigh if t not in fit.targets]: raise ValueError(f'--importance: no target {strange[0]!r}; there is {", ".join(fit.targets)}')
-    if (tokens is None) != (available is None): raise ValueError('give --available and --tokens together: how often a domain is read is tokens read over tokens at hand')
-    asked = {'kl': kl, 'lower': {d: l for d, (l, h) in limits.items() if l is not None}, 'upper': {d: h for d, (l, h) in limits.items() if h is not None}, 'seed': seed}
-    if prior is not None:
-        given = _weights_of(prior, fit, 'a weight')
-        if gone := [d for d in fit.domains if d not in given]: raise ValueError(f'{prior}: no weight for {", ".join(gone)}: write 0 if that is meant')
-        asked['prior'] = as_prior(given)[fit.domains]
-    if weigh: asked['importance'] = {t: weigh.get(t, 1.0) for t in fit.targets}
-    if tokens is not None:
-        asked |= {'available': _weights_of(available, fit, 'tokens'), 'tokens': tokens, 'epochs': max_epochs}
-        if asked['available'].max() <= 1: raise ValueError(f'{available}: these are shares (the largest is {asked["available"].max():g}), and tokens at hand are needed')
-        if gone := [d for d in fit.domains if d not in asked['available']]: _say(f'note: {available} has no tokens for {", ".join(gone)}: no limit there')
-    if guard is not None: asked['guard'] = guard
-    return asked | ({'worst': True} if worst else {})
+    given = _weights_of(path, fit, 'a weight')
+    gone = [d for d in fit.domains if d not in given]
+    if gone: raise ValueError(f'{path}: no weight for {", ".join(gone)}: write 0 if that is meant')
+    return {'prior': as_prior(given)[fit.domains]}
+
+def _asked_tokens(fit, path, tokens, max_epochs):
+    "Read how many tokens of each domain are at hand, for a model that reads so many."
+    if (tokens is None) != (path is None):
+        raise ValueError('give --available and --tokens together: '
+                         'how often a domain is read is tokens read over tokens at hand')
+    if tokens is None: return {}
+    available = _weights_of(path, fit, 'tokens')
+    if available.max() <= 1:
+        raise ValueError(f'{path}: these are shares (the largest is {available.max():g}), '
+                         'and tokens at hand are needed')
+    gone = [d for d in fit.domains if d not in available]
+    if gone: _say(f'note: {path} has no tokens for {", ".join(gone)}: no limit there')
+    return {'available': available, 'tokens': tokens, 'epochs': max_epochs}
+
+# %% ../nbs/95_cli.ipynb #63d0eefa
+def _columns(told): # (title, width, domain -> text) of each
+    "List the columns to show beside the domains."
+    prior, epochs, spread = told.get('prior') or {}, told['epochs'], told.get('stability') or {}
+    shown = [('weight', 7, {d: f'{w:.4f}' for d, w in told['mixture'].items()})]
+    if prior: shown.append(('prior', 7, {d: f'{prior.get(d, 0):.4f}' for d in told['mixture']}))
+    if any(e is not None for e in epochs.values()):
+        shown.append(('epochs', 7, {d: '?' if e is None else f'{e:.2f}' for d, e in epochs.items()}))
+    if spread: shown.append(('resampled', 14, {d: f"{s['low']:.3f}–{s['high']:.3f}" for d, s in spread.items()}))
+    return shown
+
+def _line(first, cells): return f'{first:<24}' + ''.join(f' {text:>{width}}' for text, width in cells)
+
+def _expected(target, p):
+    "Say what is predicted for a target."
+    line, under = f"{target}: predicted {p['value']:.4g} ({p['low']:.4g} to {p['high']:.4g})", p.get('under the prior')
+    return line if under is None else f"{line}; under the prior {under:.4g}, a change of {p['value'] - under:+.3g}"
+
+# %% ../nbs/95_cli.ipynb #2df3e865
+def _table_of(told):
+    "Show a proposal: weights, then predictions."
+    columns = _columns(told)
+    lines = [_line('domain', [(title, width) for title, width, _ in columns])]
+    for d in sorted(told['mixture'], key=lambda d: -told['mixture'][d]):
+        lines.append(_line(d, [(text[d], width) for _, width, text in columns]))
+    lines += ['', *(_expected(t, p) for t, p in told['predicted'].items())]
+    lines.append(f"distance to the nearest trained mixture: {told['distance']:.3f} of the weight would have to move "
+                 f"(19 in 20 trained mixtures have a neighbour within {told['usual']:.3f})")
+    return '\n'.join(lines)
+
+# %% ../nbs/95_cli.ipynb #3ea6a71e
+def _shown(told, out):
+    "Show a proposal, what stands against it, and where it was saved."
+    against = [f'! {c}' for c in told['caveats']]
+    return '\n'.join([_table_of(told), *against] + ([f'{out}: saved'] if out else []))
 
 def _stability(fit, n, asked):
-    "Say between what the weights move when the runs are resampled; where no resample can be solved, say so and go without."
+    "Bound the weights over resamples of the runs; if no resample can be solved, say so and go without."
     from regmix.recipes import wobble
     try: return wobble(fit, n, **asked)[['low', 'high']].to_dict('index')
     except (ValueError, ArithmeticError) as e: return _say(f'note: no stability: {e}')
 
-# %% ../nbs/95_cli.ipynb #63d0eefa
-def _table_of(told):
-    "Show a proposal: weights, then predictions."
-    prior, epochs, spread = told.get('prior') or {}, told['epochs'], told.get('stability') or {}
-    read = any(e is not None for e in epochs.values())
-    lines = [f"{'domain':<24} {'weight':>7}" + (f" {'prior':>7}" if prior else '') + (f" {'epochs':>7}" if read else '') + (f" {'resampled':>14}" if spread else '')]
-    for d, w in sorted(told['mixture'].items(), key=lambda x: -x[1]):
-        lines.append(f'{d:<24} {w:7.4f}' + (f' {prior.get(d, 0):7.4f}' if prior else '') + (f" {'?' if epochs[d] is None else format(epochs[d], '.2f'):>7}" if read else '')
-                     + (f" {spread[d]['low']:6.3f}–{spread[d]['high']:.3f}".rjust(15) if spread else ''))
-    lines.append('')
-    for t, p in told['predicted'].items():
-        under = p.get('under the prior')
-        lines.append(f"{t}: predicted {p['value']:.4g} ({p['low']:.4g} to {p['high']:.4g})" + (f"; under the prior {under:.4g}, a change of {p['value'] - under:+.3g}" if under is not None else ''))
-    lines.append(f"distance to the nearest trained mixture: {told['distance']:.3f} of the weight would have to move (19 in 20 trained mixtures have a neighbour within {told['usual']:.3f})")
-    return '\n'.join(lines)
+def _origin(fit, folder, asked, settings, stability):
+    "Gather what is kept beside a proposal: the fit and the settings that it came from, and how far it moves."
+    prior = asked['prior'].to_dict() if 'prior' in asked else None
+    kept = {'data': fit.digest, 'prior': prior, 'fit': str(folder), 'laws': fit.laws, 'settings': settings}
+    return kept | ({'stability': _stability(fit, stability, asked)} if stability else {})
 
 # %% ../nbs/95_cli.ipynb #b56cddf8
 @_command('regmix propose fit --prior prior.json --kl 0.05 --out proposal.json\n'
-          'regmix propose fit --available tokens.json --tokens 1e9 --max-epochs 4 --bound web=0.1:0.6 --out proposal.json')
-def propose(fit: Annotated[Path, typer.Argument(help='Folder of a fit, from `regmix fit`.')],
-            out: Annotated[Path, typer.Option('--out', '-o', help='File for the proposal (.json); default: only show it.')] = None,
-            prior: Annotated[Path, typer.Option(help="Weights or tokens by domain to stay close to and to compare with: a file, or the folder of a corpus or a swarm.")] = None,
-            kl: Annotated[float, typer.Option(help='How close to the prior, in the unit of the target; 0: as far as the law wants.')] = 0.0,
-            available: Annotated[Path, typer.Option(help="Tokens at hand by domain: a file, or the folder of a corpus or a swarm.")] = None,
-            tokens: Annotated[float, typer.Option(help='Tokens that the model will read, such as 1e9.')] = None,
-            max_epochs: Annotated[float, typer.Option(help='Most times that a domain may be read.')] = 4.0,
-            bound: Annotated[list[str], typer.Option(help='domain=low:high, domain=:high, domain=low: or domain=weight; repeat.')] = None,
-            importance: Annotated[list[str], typer.Option(help='target=number: how much it counts (1 otherwise); repeat.')] = None,
-            guard: Annotated[float, typer.Option(help="By how much any target may be worse than under the prior, in the target's own unit.")] = None,
-            worst: Annotated[bool, typer.Option('--worst', help='Look at the target that gains least over the prior, not at the sum.')] = False,
-            stability: Annotated[int, typer.Option(help='Resamples of the runs, to see how far the weights move; 0: none.')] = 20,
-            seed: _Seed = 0, overwrite: _Overwrite = False):
+          'regmix propose fit --available tokens.json --tokens 1e9 --max-epochs 4 --bound web=0.1:0.6 '
+          '--out proposal.json')
+def propose(
+    fit: _argument(Path, 'Folder of a fit, from `regmix fit`.'),
+    out: _option(Path, 'File for the proposal (.json); default: only show it.', '--out', '-o') = None,
+    prior: _option(Path, "Weights or tokens by domain to stay close to and to compare with: "
+                         "a file, or the folder of a corpus or a swarm.") = None,
+    kl: _option(float, 'How close to the prior, in the unit of the target; 0: as far as the law wants.') = 0.0,
+    available: _option(Path, 'Tokens at hand by domain: a file, or the folder of a corpus or a swarm.') = None,
+    tokens: _option(float, 'Tokens that the model will read, such as 1e9.') = None,
+    max_epochs: _option(float, 'Most times that a domain may be read.') = 4.0,
+    bound: _option(list[str], 'domain=low:high, domain=:high, domain=low: or domain=weight; repeat.') = None,
+    importance: _option(list[str], 'target=number: how much it counts (1 otherwise); repeat.') = None,
+    guard: _option(float, "By how much any target may be worse than under the prior, in the target's own unit.") = None,
+    worst: _option(bool, 'Look at the target that gains least over the prior, not at the sum.', '--worst') = False,
+    stability: _option(int, 'Resamples of the runs, to see how far the weights move; 0: none.') = 20,
+    seed: _Seed = 0, overwrite: _Overwrite = False,
+):
     "Compute the best mixture of a fit, within limits, and say how far to trust it."
     _free(out, overwrite)
     if stability < 0: raise ValueError(f'--stability {stability}: give a number of resamples, or 0 for none')
     if guard is not None and guard != guard: raise ValueError('--guard nan: give a number')
-    limits = _pairs(bound, '--bound', _limits)
-    weigh = _pairs(importance, '--importance')
+    limits, counted = _pairs(bound, '--bound', _limits), _pairs(importance, '--importance')
     from regmix.choice import load_fit
     from regmix.recipes import caveats, propose_fit, proposal_as_json, save_proposal
     known = load_fit(fit)
-    asked = _ask(known, prior, kl, limits, weigh, available, tokens, max_epochs, guard, worst, seed)
+    asked = _asked(known, limits, counted, kl, guard, worst, seed)
+    asked |= _asked_tokens(known, available, tokens, max_epochs) | _asked_prior(known, prior)
     found = propose_fit(known, **asked)
-    more = {'data': known.digest, 'prior': None if prior is None else asked['prior'].to_dict(), 'fit': str(fit), 'laws': known.laws,
-            'settings': {'kl': kl, 'max_epochs': max_epochs, 'tokens': tokens, 'bound': bound or [], 'importance': weigh, 'guard': guard, 'worst': worst, 'seed': seed}}
-    if stability: more['stability'] = _stability(known, stability, asked)
+    settings = {'kl': kl, 'max_epochs': max_epochs, 'tokens': tokens, 'bound': bound or [], 'importance': counted,
+                'guard': guard, 'worst': worst, 'seed': seed}
+    more = _origin(known, fit, asked, settings, stability)
     told = proposal_as_json(found, **more)
     told['caveats'] = caveats(known, told)
     if out is not None: save_proposal(found, out, overwrite, **more, caveats=told['caveats'])
-    return told | {'out': out}, _table_of(told) + ''.join(f'\n! {c}' for c in told['caveats']) + (f'\n{out}: saved' if out else '')
+    return told | {'out': out}, _shown(told, out)
 
 # %% ../nbs/95_cli.ipynb #0b841e88
 def _formats(incomplete: str):
@@ -339,26 +495,32 @@ def _formats(incomplete: str):
 
 # %% ../nbs/95_cli.ipynb #5ada3bb1
 @_command('regmix export proposal.json --to megatron --path web=/data/web_text_document')
-def export(proposal: Annotated[Path, typer.Argument(help='A proposal, or any file with a weight for each domain.')],
-           to: Annotated[str, typer.Option('--to', help='Format: see `regmix recipes`.', autocompletion=_formats)],
-           path: Annotated[list[str], typer.Option('--path', help='domain=path: where its data are; repeat.')] = None,
-           out: Annotated[Path, typer.Option('--out', '-o', help='File; default: standard output.')] = None,
-           overwrite: _Overwrite = False):
+def export(
+    proposal: _argument(Path, 'A proposal, or any file with a weight for each domain.'),
+    to: _option(str, 'Format: see `regmix recipes`.', '--to', autocompletion=_formats),
+    path: _option(list[str], 'domain=path: where its data are; repeat.', '--path') = None,
+    out: _option(Path, 'File; default: standard output.', '--out', '-o') = None,
+    overwrite: _Overwrite = False,
+):
     "Write a mixture as another trainer reads it."
     _free(out, overwrite)
     from regmix.files import write_file
     from regmix.recipes import export_mixture, load_proposal
     told = load_proposal(proposal)
-    text = export_mixture(told['mixture'], to, _pairs(path, '--path', str), {d: e for d, e in (told.get('epochs') or {}).items() if e is not None})
+    epochs = {d: e for d, e in (told.get('epochs') or {}).items() if e is not None}
+    text = export_mixture(told['mixture'], to, _pairs(path, '--path', str), epochs)
     if out is not None: write_file(out, text)
     return {'to': to, 'out': out, 'text': text}, text if out is None else f'{out}: saved'
 
+# %% ../nbs/95_cli.ipynb #0398eebf
 @_command('regmix report fit proposal.json --out report.html')
-def report(fit: Annotated[Path, typer.Argument(help='Folder of a fit.')],
-           proposal: Annotated[Path, typer.Argument(help='A proposal of it.')] = None,
-           out: Annotated[Path, typer.Option('--out', '-o', help='The HTML file.')] = Path('report.html'),
-           title: Annotated[str, typer.Option(help='Title of the page.')] = 'Which mixture?',
-           overwrite: _Overwrite = False):
+def report(
+    fit: _argument(Path, 'Folder of a fit.'),
+    proposal: _argument(Path, 'A proposal of it.') = None,
+    out: _option(Path, 'The HTML file.', '--out', '-o') = Path('report.html'),
+    title: _option(str, 'Title of the page.') = 'Which mixture?',
+    overwrite: _Overwrite = False,
+):
     "Write one HTML page: what was read, the laws compared, the proposal and what stands against it."
     _free(out, overwrite)
     from regmix.choice import load_fit
@@ -372,7 +534,8 @@ def report(fit: Annotated[Path, typer.Argument(help='Folder of a fit.')],
 def recipes():
     "List the formats that `regmix export` writes."
     from regmix.recipes import RECIPES
-    return {n: f.__doc__ for n, f in RECIPES.items()}, '\n'.join(f'{n:<12} {f.__doc__}' for n, f in RECIPES.items())
+    found = {name: write.__doc__ for name, write in RECIPES.items()}
+    return found, '\n'.join(f'{name:<12} {what}' for name, what in found.items())
 
 # %% ../nbs/95_cli.ipynb #cc0d73f5
 #| eval: false

@@ -177,6 +177,8 @@ def _library_files() -> list[tuple[str, Path]]:
         found += [('python:' + p.relative_to(root).as_posix(), p) for p in paths]
     return found
 
+list_packages = _packages
+
 @functools.cache
 def _installed_files() -> list[tuple[str, Path]]: # 'package:path', where it is
     "List the files of the installed packages and of the standard library."

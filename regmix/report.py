@@ -30,19 +30,21 @@ def as_svg(fig,        # a matplotlib figure
 
 # %% ../nbs/85_report.ipynb #b152c308
 def plot_measured(fit: Fit):
-    "Draw predictions of runs that the law had not seen against what was measured, a panel for each target."
+    "Draw predictions of runs that the law had not seen against what was measured, one picture for each target."
     import matplotlib.pyplot as plt
     n = len(fit.targets)
     rows, columns = -(-n // 3), min(n, 3)
     with style():
         fig, axes = plt.subplots(rows, columns, figsize=(FULL / 3 * columns + 0.3, 2.3 * rows), squeeze=False)
         for ax, t in zip(axes.flat, fit.targets):
-            ax.plot(fit.values[t], fit.predictions[t], '.', ms=3, alpha=0.7)
-            ax.axline((fit.values[t].mean(),) * 2, slope=1, lw=0.6, color='black')
-            ax.set(title=t, xlabel=f'measured{f", {fit.metrics[t].unit}" if fit.metrics[t].unit else ""}', ylabel='predicted, out of fold')
+            unit, measured = fit.metrics[t].unit, fit.values[t]
+            ax.plot(measured, fit.predictions[t], '.', ms=3, alpha=0.7)
+            ax.axline((measured.mean(),) * 2, slope=1, lw=0.6, color='black')
+            ax.set(title=t, xlabel=f'measured, {unit}' if unit else 'measured', ylabel='predicted, out of fold')
         for ax in axes.flat[n:]: ax.remove()
     return fig
 
+# %% ../nbs/85_report.ipynb #1d5227dc
 def plot_mixture(mixture: pd.Series,          # (d,) proposed weights
                  trained: pd.DataFrame,       # (n, d) mixtures of the runs
                  prior: pd.Series = None,     # (d,) weights to compare with
@@ -51,22 +53,27 @@ def plot_mixture(mixture: pd.Series,          # (d,) proposed weights
     "Draw a proposed mixture beside the prior and the span of the trained ones."
     import matplotlib.pyplot as plt
     order = mixture.sort_values().index
-    y = np.arange(len(order))
+    y, lowest, highest = np.arange(len(order)), trained[order].min(), trained[order].max()
     with style():
         fig, ax = plt.subplots(figsize=(FULL, 0.9 + 0.24 * len(order)))
-        ax.hlines(y, trained[order].min(), trained[order].max(), lw=5, color='0.9', zorder=1, label='trained, lowest to highest')
+        ax.hlines(y, lowest, highest, lw=5, color='0.9', zorder=1, label='trained, lowest to highest')
         ax.barh(y, mixture[order], height=0.5, color=COLOURS[0], zorder=2, label='proposed')
-        if spread is not None: ax.hlines(y, spread.loc[order, 'low'], spread.loc[order, 'high'], lw=1.2, color=COLOURS[1], zorder=3, label='nine tenths of the resamples')
+        if spread is not None:
+            low, high = spread.loc[order, 'low'], spread.loc[order, 'high']
+            ax.hlines(y, low, high, lw=1.2, color=COLOURS[1], zorder=3, label='nine tenths of the resamples')
         if prior is not None: ax.plot(prior.reindex(order), y, 'D', ms=3, color='black', zorder=4, label='prior')
         ax.set(yticks=y, yticklabels=list(order), xlabel='weight', xlim=(0, None))
         ax.legend(loc='lower left', bbox_to_anchor=(0, 1), ncol=4)
     return fig
 
 # %% ../nbs/85_report.ipynb #bd9bc5f0
-_CSS = ('body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}'
-        'table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .7em;border-bottom:1px solid #ddd;text-align:right}'
-        'td:first-child,th:first-child{text-align:left}td.text{text-align:left;color:#555}td:first-child{color:#222}'
-        '.caveats{background:#fff6e5;border-left:4px solid #e69f00;padding:.5em 1em}svg{max-width:100%;height:auto}footer{color:#777;margin-top:3em;font-size:85%}')
+_CSS = """
+body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}
+table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .7em;border-bottom:1px solid #ddd;text-align:right}
+td:first-child,th:first-child{text-align:left}td.text{text-align:left;color:#555}td:first-child{color:#222}
+.caveats{background:#fff6e5;border-left:4px solid #e69f00;padding:.5em 1em}svg{max-width:100%;height:auto}
+footer{color:#777;margin-top:3em;font-size:85%}
+""".replace('\n', '')
 
 def _cell(v):
     if v is None or (isinstance(v, float) and not np.isfinite(v)): return '<td>–</td>'
@@ -75,10 +82,14 @@ def _cell(v):
 
 def _table(rows: list, columns: list) -> str:
     head = ''.join(f'<th>{html.escape(str(c))}</th>' for c in columns)
-    return f'<table><tr>{head}</tr>' + ''.join('<tr>' + ''.join(map(_cell, row)) + '</tr>' for row in rows) + '</table>'
+    body = ''.join('<tr>' + ''.join(map(_cell, row)) + '</tr>' for row in rows)
+    return f'<table><tr>{head}</tr>{body}</table>'
+
+def _table_of(frame: pd.DataFrame) -> str: return _table(frame.to_numpy(dtype=object).tolist(), list(frame))
 
 def _list(items): return '<ul>' + ''.join(f'<li>{html.escape(s)}</li>' for s in items) + '</ul>'
 
+# %% ../nbs/85_report.ipynb #60236f0c
 def _weights(fit, mixture, prior, spread, epochs):
     "Tabulate a mixture beside what there is to hold it against."
     table = pd.DataFrame({'domain': mixture.index, 'weight': mixture}, mixture.index)
@@ -86,67 +97,115 @@ def _weights(fit, mixture, prior, spread, epochs):
     if spread is not None: table[['from (resampled)', 'to']] = spread.loc[table.index, ['low', 'high']]
     if any(e is not None for e in epochs.values()): table['times read'] = pd.Series(epochs, dtype=float)
     table['trained, lowest'], table['highest'] = fit.mixtures.min(), fit.mixtures.max()
-    table = table.sort_values('weight', ascending=False, kind='stable').round(4)
-    return _table(table.to_numpy(dtype=object).tolist(), list(table))
+    return _table_of(table.sort_values('weight', ascending=False, kind='stable').round(4))
 
+def _predicted(fit, predicted: dict):
+    "Tabulate what is predicted for each target."
+    rows = [[fit.metrics[t].label if t in fit.metrics else t, *p.values()] for t, p in predicted.items()]
+    return _table(rows, ['predicted', *next(iter(predicted.values()))])
+
+# %% ../nbs/85_report.ipynb #cf9427f0
 def _proposal(fit, told):
-    mixture, prior = told['mixture'], told.get('prior')
-    prior = None if not prior else pd.Series(prior, dtype=float).reindex(mixture.index)
-    spread = pd.DataFrame(told['stability']).T if told.get('stability') else None
-    out = '<h2>The proposal</h2>' + as_svg(plot_mixture(mixture, fit.mixtures, prior, spread)) + _weights(fit, mixture, prior, spread, told.get('epochs') or {})
-    if told.get('predicted'):
-        rows = [[fit.metrics[t].label if t in fit.metrics else t, *p.values()] for t, p in told['predicted'].items()]
-        out += _table(rows, ['predicted', *next(iter(told['predicted'].values()))])
+    "Write the section on the proposal."
+    mixture, prior, spread = told['mixture'], told.get('prior'), told.get('stability')
+    prior = pd.Series(prior, dtype=float).reindex(mixture.index) if prior else None
+    spread = pd.DataFrame(spread).T if spread else None
+    parts = ['<h2>The proposal</h2>', as_svg(plot_mixture(mixture, fit.mixtures, prior, spread)),
+             _weights(fit, mixture, prior, spread, told.get('epochs') or {})]
+    if told.get('predicted'): parts.append(_predicted(fit, told['predicted']))
     if told.get('distance') is not None:
-        out += (f'<p>Distance to the nearest trained mixture: {told["distance"]:.3f} of the weight would have to move; '
-                f'19 in 20 trained mixtures have a neighbour within {told["usual"]:.3f}.</p>')
-    return out
+        parts.append(f'<p>Distance to the nearest trained mixture: {told["distance"]:.3f} of the weight would have '
+                     f'to move; 19 in 20 trained mixtures have a neighbour within {told["usual"]:.3f}.</p>')
+    return ''.join(parts)
 
 # %% ../nbs/85_report.ipynb #041b66e3
-_COLUMNS = ('Behind: by how much the rho lies behind the highest one, 95% interval from the same resamples of the runs for all laws. '
-            'Regret: by how much the run that the law puts first is worse than the best one. RMSE and regret are in the unit of the target.')
+_COLUMNS = ('Behind: by how much the rho lies behind the highest one, 95% interval from the same resamples of the runs '
+            'for all laws. Regret: by how much the run that the law puts first is worse than the best one. '
+            'RMSE and regret are in the unit of the target.')
+
+def _measured(meta): # where the laws were compared
+    if 'measured_on' in meta: return ['measured on', meta['measured_on']]
+    return ['folds, seed', f"{meta.get('folds')}, {meta.get('seed')}"]
 
 def _read(fit):
     "List what was read."
-    versions = ', '.join(f'{k} {v}' for k, v in fit.meta.get('versions', {}).items())
-    return [['source', str(fit.meta.get('source', ''))], ['runs', len(fit.mixtures)], ['domains', ', '.join(fit.domains)], ['targets', '; '.join(m.label for m in fit.metrics.values())],
-            ['measured on', fit.meta['measured_on']] if 'measured_on' in fit.meta else ['folds, seed', f"{fit.meta.get('folds')}, {fit.meta.get('seed')}"], ['versions', versions]]
+    meta, labels = fit.meta, '; '.join(m.label for m in fit.metrics.values())
+    versions = ', '.join(f'{k} {v}' for k, v in meta.get('versions', {}).items())
+    return [['source', str(meta.get('source', ''))], ['runs', len(fit.mixtures)],
+            ['domains', ', '.join(fit.domains)], ['targets', labels],
+            _measured(meta), ['versions', versions]]
 
 def _compared(fit, target):
     "Tabulate the laws, the one chosen with a star."
-    table = fit.comparison[fit.comparison['target'] == target].drop(columns='target')
-    table['law'] = table['law'].where(table['law'] != fit.laws[target], fit.laws[target] + ' *')
-    named = table.rename(columns={'behind_low': 'behind, from', 'behind_high': 'to', 'rmse': 'RMSE', 'left_out': 'left out, because it'})
-    return _table(named.to_numpy(dtype=object).tolist(), list(named))
+    table, chosen = fit.comparison[fit.comparison['target'] == target].drop(columns='target'), fit.laws[target]
+    table['law'] = table['law'].where(table['law'] != chosen, f'{chosen} *')
+    names = {'behind_low': 'behind, from', 'behind_high': 'to', 'rmse': 'RMSE', 'left_out': 'left out, because it'}
+    return _table_of(table.rename(columns=names))
 
-# %% ../nbs/85_report.ipynb #842123f2
-def _interval(p): return '(no interval)' if p['low'] is None else f"({p['low']:.4g} to {p['high']:.4g})"
-
+# %% ../nbs/85_report.ipynb #ae4fb620
 def _headline(fit, told):
-    "Answer the title in two lines: the mixture, and what it is predicted to change."
+    "Answer the title: the mixture, what it is predicted to change, and what was asked for."
     if not told: return []
     used = told['mixture'].sort_values(ascending=False)
-    text = ', '.join(f'{d} {w:.0%}' for d, w in used[used >= 0.01].items()) + (f', the rest {used[used < 0.01].sum():.1%}' if (used < 0.01).any() else '')
-    changes = [f"{fit.metrics[t].label}: {p['under the prior']:.4g} under the prior, {p['value']:.4g} {_interval(p)} predicted" for t, p in (told.get('predicted') or {}).items() if t in fit.metrics and p.get('under the prior') is not None]
-    asked = '; '.join(f'{k.replace("_", " ")} {v}' for k, v in (told.get('settings') or {}).items() if v not in (None, [], {}, False))
-    return [f'<p><b>Train on {html.escape(text)}.</b></p>'] + ([_list(changes)] if changes else []) + ([f'<p>Asked for: {html.escape(asked)}.</p>'] if asked else [])
+    small = used[used < 0.01]
+    text = ', '.join(f'{d} {w:.0%}' for d, w in used[used >= 0.01].items())
+    if len(small): text += f', the rest {small.sum():.1%}'
+    parts = [f'<p><b>Train on {html.escape(text)}.</b></p>']
+    changes = [_change(fit.metrics[t].label, p) for t, p in (told.get('predicted') or {}).items()
+               if t in fit.metrics and p.get('under the prior') is not None]
+    if changes: parts.append(_list(changes))
+    set_to = {k: v for k, v in (told.get('settings') or {}).items() if v not in (None, [], {}, False)}
+    asked = '; '.join(f'{k.replace("_", " ")} {v}' for k, v in set_to.items())
+    if asked: parts.append(f'<p>Asked for: {html.escape(asked)}.</p>')
+    return parts
 
+# %% ../nbs/85_report.ipynb #ad462ca6
+def _change(label, p):
+    "Say what a target is under the prior and under the proposal."
+    interval = 'no interval' if p['low'] is None else f"{p['low']:.4g} to {p['high']:.4g}"
+    return f"{label}: {p['under the prior']:.4g} under the prior, {p['value']:.4g} ({interval}) predicted"
+
+def _summary(fit):
+    "Say which law was chosen for each target, and how well it did."
+    words = []
+    for t in fit.targets:
+        table = fit.comparison
+        r = table[(table['target'] == t) & (table['law'] == fit.laws[t])].iloc[0]
+        words.append(f"{t}: {r['law']}, rho {r['rho']:.3f} ({r['low']:.3f} to {r['high']:.3f}) on unseen runs")
+    return f"<p>{html.escape('; '.join(words))}. (rho is Spearman's rank correlation; all intervals are 95%.)</p>"
+
+# %% ../nbs/85_report.ipynb #842123f2
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{css}</style></head>
+<body>
+{body}
+<footer>Made with regmix {version}.</footer>
+</body></html>
+"""
+
+# %% ../nbs/85_report.ipynb #6c808bc1
 def make_report(fit: Fit,
                 told: Mapping = None,  # a proposal, as `load_proposal` gives it
                 title: str = 'Which mixture?',
                ) -> str:               # one HTML page, with nothing to fetch
     "Write the page."
-    if told and (strange := [d for d in told['mixture'].index if d not in fit.domains] + [d for d in fit.domains if d not in told['mixture'].index]):
-        raise ValueError(f'the proposal and the fit have other domains: {strange[0]!r} is in one of them only')
-    best = [fit.comparison[(fit.comparison['target'] == t) & (fit.comparison['law'] == fit.laws[t])].iloc[0] for t in fit.targets]
-    summary = '; '.join(f"{t}: {r['law']}, rho {r['rho']:.3f} ({r['low']:.3f} to {r['high']:.3f}) on unseen runs" for t, r in zip(fit.targets, best))
-    parts = [f'<h1>{html.escape(title)}</h1>', *_headline(fit, told or {}), f'<p>{html.escape(summary)}. (rho is Spearman\'s rank correlation; all intervals are 95%.)</p>']
-    if against := caveats(fit, told): parts += ['<div class=caveats><h2>What stands against it</h2>', _list(against), '</div>']
+    if told: _check_domains(fit, told['mixture'])
+    title, laws = html.escape(title), html.escape(f"{fit.meta.get('rule', RULE)} {_COLUMNS}")
+    parts = [f'<h1>{title}</h1>', *_headline(fit, told), _summary(fit)]
+    against = caveats(fit, told)
+    if against: parts += ['<div class=caveats><h2>What stands against it</h2>', _list(against), '</div>']
     if told: parts.append(_proposal(fit, told))
     parts += ['<h2>What was read</h2>', _table(_read(fit), ['', ''])]
     if fit.predictions is not None:   # a law that was given has none of them
-        parts += ['<h2>Predicted and measured</h2>', '<p>Each run predicted by a fit that had not seen it.</p>', as_svg(plot_measured(fit))]
-    parts += ['<h2>The laws compared</h2>', f"<p>{html.escape(fit.meta.get('rule', RULE))} {html.escape(_COLUMNS)}</p>"]
+        parts += ['<h2>Predicted and measured</h2>', '<p>Each run predicted by a fit that had not seen it.</p>',
+                  as_svg(plot_measured(fit))]
+    parts += ['<h2>The laws compared</h2>', f'<p>{laws}</p>']
     for t in fit.targets: parts += [f'<h3>{html.escape(fit.metrics[t].label)}</h3>', _compared(fit, t)]
-    return (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title><style>{_CSS}</style></head>\n<body>\n' + '\n'.join(parts)
-            + f'\n<footer>Made with regmix {__version__}.</footer>\n</body></html>\n')
+    return _PAGE.format(title=title, css=_CSS, body='\n'.join(parts), version=__version__)
+
+# %% ../nbs/85_report.ipynb #c7e7febf
+def _check_domains(fit, mixture):
+    "Raise ValueError if a proposal and a fit have other domains."
+    strange = [d for d in mixture.index if d not in fit.domains] + [d for d in fit.domains if d not in mixture.index]
+    if strange:
+        raise ValueError(f'the proposal and the fit have other domains: {strange[0]!r} is in one of them only')

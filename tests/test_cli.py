@@ -252,13 +252,14 @@ def test_sample(room):
 def test_a_folder_of_mixtures_stays_until_the_new_one_is_there(room, monkeypatch):
     ask("sample tokens.json --n 3 --out folder")
     before = {p.name: p.read_bytes() for p in Path("folder").iterdir()}
+    import regmix.files
     real = os.rename
     def fails(a, b):
-        if str(b) == "folder" and ".old-" not in str(a): raise OSError("no space left")
+        if str(b) == "folder" and ".new-" in str(a): raise OSError("no space left")
         return real(a, b)
     with monkeypatch.context() as patch:
+        patch.setattr(regmix.files, "_exchange", lambda a, b: False)   # as on a system that cannot exchange two folders
         patch.setattr(os, "rename", fails)
-        patch.setattr("regmix.files._exchange", lambda a, b: False)      # a system that cannot exchange two folders
         assert "no space" in ask("sample tokens.json --n 2 --out folder --overwrite", 1)[1]
     assert {p.name: p.read_bytes() for p in Path("folder").iterdir()} == before and not [p for p in room.iterdir() if p.name.startswith(".")]
 

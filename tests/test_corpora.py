@@ -21,7 +21,7 @@ pytest.importorskip("tokenizers")
 
 from regmix.corpora import _chunks, build_corpus, is_valid, load_corpus, load_tokenizer, origin_of, train_tokenizer
 from regmix.installed import read_installed
-from regmix.text import Document, _Lowest, chain, domain_files, read_dataset, read_folder, read_pile
+from regmix.text import Document, LowestRanks, chain, domain_files, read_dataset, read_folder, read_pile
 
 ROOT = Path(__file__).parent.parent
 needs_datasets = pytest.mark.skipif(not importlib.util.find_spec("datasets"), reason="datasets is not installed")
@@ -304,7 +304,7 @@ def test_a_tokenizer_from_the_hub_offline_says_what_to_do(monkeypatch, tmp_path)
 @given(st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 50)), min_size=1, max_size=40, unique_by=lambda x: x[0]), st.integers(1, 300), st.randoms())
 def test_a_cap_does_not_depend_on_the_order(items, budget, random):
     def kept(order):
-        lowest = _Lowest(budget)
+        lowest = LowestRanks(budget)
         for rank, size in order: lowest.add("a", rank, size, rank)
         return lowest.items("a")
     shuffled = list(items)
@@ -373,7 +373,7 @@ def test_a_killed_build_leaves_no_corpus_and_is_cleared_by_the_next(tmp_path):
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path/"c")], env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert done.returncode == -signal.SIGKILL
     left = [p.name for p in tmp_path.iterdir()]
-    assert len(left) == 1 and left[0].startswith(".c.building-") and (tmp_path/left[0]/"train"/"a.bin").stat().st_size > 0
+    assert len(left) == 1 and left[0].startswith(".c.new-") and (tmp_path/left[0]/"train"/"a.bin").stat().st_size > 0
     (tmp_path/".c.notes").mkdir()
     build_corpus(documents(), tmp_path/"c", **SMALL)
     assert sorted(p.name for p in tmp_path.iterdir()) == [".c.notes", "c"]

@@ -78,7 +78,7 @@ def test_bad_shapes_are_refused_by_name(change, message):
 
 
 def test_unknown_size():
-    with pytest.raises(ValueError, match="no model '3M'; there is .*1M"): model_config("3M")
+    with pytest.raises(ValueError, match="no model '3M'; choose from .*1M"): model_config("3M")
 
 
 # weights

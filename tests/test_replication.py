@@ -71,9 +71,19 @@ def test_the_noise_swarm_repeats_mixtures_with_other_seeds():
 
 
 def test_the_data_card_shows_what_is_there():
-    import runpy
+    from regmix.replication import card_tables, fill_card
     card = (FOLDER/"README.md").read_text()
-    assert runpy.run_path(str(FOLDER/"card.py"))["filled"](card) == card, "run python data/replication/card.py"
+    assert fill_card(card, card_tables()) == card, "run python -m regmix.replication --card"
+
+
+def test_a_rule_for_every_domain_that_is_cut():
+    from regmix.paper import DOMAINS
+    from regmix.replication import DROP, LEAST, RULES, SPLIT, VALID, main
+    known = {*DOMAINS, "github_python", "github_cpp", "github_cython"}
+    assert set(RULES) == set(LEAST) and set(RULES) <= known and {d.removesuffix("_other") for d in DROP} <= set(RULES)
+    assert set(SPLIT) | set(VALID) <= set(DOMAINS)
+    with pytest.raises(SystemExit) as e: main([])
+    assert e.value.code == 2
 
 
 def test_the_corpus_table_agrees_with_the_swarms():
