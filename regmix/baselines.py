@@ -23,8 +23,8 @@ from .files import unknown, write_file
 from .mixtures import distance
 from .models import ModelConfig, cross_entropy, hidden, model_config, token_losses, train_flops
 from .paper import canonical, load_table
-from .proxies import Batches, Group, TrainConfig, load_weights, train_swarm
-from .proxies import domains_at, draw_positions, random_stream
+from .training import load_weights, train_swarm
+from .proxies import Batches, Group, TrainConfig, domains_at, draw_positions, random_stream
 from .swarms import Swarm
 
 # %% ../nbs/75_baselines.ipynb #c41d70a1

@@ -215,7 +215,8 @@ def train(
     "Train one small model a mixture and measure its loss on every domain; resumes what is there."
     from regmix.tables import read_mixtures
     table = read_mixtures(mixtures)   # refuse a bad table before torch is loaded
-    from regmix.proxies import TrainConfig, repeat_runs, train_swarm
+    from regmix.training import repeat_runs, train_swarm
+    from regmix.proxies import TrainConfig
     table, seeds = repeat_runs(table, repeats, seed) if repeats != 1 else (table, None)
     config = TrainConfig(model=model, tokens=tokens, lr=lr, batch=batch, context=context,
                          evals=evals, eval_tokens=eval_tokens, seed=seed)
@@ -439,8 +440,8 @@ def _shown(told, out):
 
 def _stability(fit, n, asked):
     "Bound the weights over resamples of the runs; if no resample can be solved, say so and go without."
-    from regmix.recipes import wobble
-    try: return wobble(fit, n, **asked)[['low', 'high']].to_dict('index')
+    from regmix.proposals import resampled_weights
+    try: return resampled_weights(fit, n, **asked)[['low', 'high']].to_dict('index')
     except (ValueError, ArithmeticError) as e: return _say(f'note: no stability: {e}')
 
 def _origin(fit, folder, asked, settings, stability):
@@ -475,7 +476,7 @@ def propose(
     if guard is not None and guard != guard: raise ValueError('--guard nan: give a number')
     limits, counted = _pairs(bound, '--bound', _limits), _pairs(importance, '--importance')
     from regmix.choice import load_fit
-    from regmix.recipes import caveats, propose_fit, proposal_as_json, save_proposal
+    from regmix.proposals import caveats, propose_fit, proposal_as_json, save_proposal
     known = load_fit(fit)
     asked = _asked(known, limits, counted, kl, guard, worst, seed)
     asked |= _asked_tokens(known, available, tokens, max_epochs) | _asked_prior(known, prior)
@@ -505,7 +506,8 @@ def export(
     "Write a mixture as another trainer reads it."
     _free(out, overwrite)
     from regmix.files import write_file
-    from regmix.recipes import export_mixture, load_proposal
+    from regmix.proposals import load_proposal
+    from regmix.recipes import export_mixture
     told = load_proposal(proposal)
     epochs = {d: e for d, e in (told.get('epochs') or {}).items() if e is not None}
     text = export_mixture(told['mixture'], to, _pairs(path, '--path', str), epochs)
@@ -525,7 +527,7 @@ def report(
     _free(out, overwrite)
     from regmix.choice import load_fit
     from regmix.files import write_file
-    from regmix.recipes import load_proposal
+    from regmix.proposals import load_proposal
     from regmix.report import make_report
     write_file(out, make_report(load_fit(fit), None if proposal is None else load_proposal(proposal), title))
     return {'out': out}, f'{out}: saved'

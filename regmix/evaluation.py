@@ -20,7 +20,8 @@ import yaml
 from .corpora import Corpus, load_corpus
 from .files import cores, moved, write_file
 from .models import CHUNK_BYTES, ModelConfig, hidden, linear
-from .proxies import load_weights, pick_device
+from .training import load_weights
+from .proxies import pick_device
 
 try: from lm_eval.api.model import LM, TemplateLM
 except ImportError: LM = TemplateLM = object   # running tasks then says what to install

@@ -23,8 +23,8 @@ from .files import BUILD, load_result, unknown
 from .laws import make_law
 from .measures import evaluate
 from .mixtures import check_mixtures, distance
-from .proxies import Group, TrainConfig, train_swarm
-from .proxies import domains_at, draw_positions, pick_chunks, random_stream
+from .training import train_swarm
+from .proxies import Group, TrainConfig, domains_at, draw_positions, pick_chunks, random_stream
 from .simulation import score, simulate
 from .swarms import Swarm
 

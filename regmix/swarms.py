@@ -249,7 +249,7 @@ def _no_swarm(source, folder):
     "Make the error for a source in which there is no swarm."
     if (folder/'definition.json').is_file():
         return FileNotFoundError(f'{source}: a swarm under way, with no swarm.json yet: call train_swarm again to '
-                                 'finish it, or regmix.proxies.gather(folder, corpus) for what is finished')
+                                 'finish it, or regmix.training.gather(folder, corpus) for what is finished')
     ours = [f'replication/{p.parent.name}' for p in sorted(REPLICATION.glob('*/swarm.json'))]
     return FileNotFoundError(f"{source}: neither a swarm's folder (no swarm.json in it) "
                              f"nor one of {', '.join([*AUTHORS, *ours])}")

@@ -20,7 +20,8 @@ from regmix.baselines import (BANDS, METHODS, NEEDS, Chosen, DoReMi, Method, Onl
 from regmix.corpora import build_corpus, document_bounds, filter_corpus
 from regmix.files import ROOT, load_result, save_result
 from regmix.paper import DOMAINS, load_table
-from regmix.proxies import Group, TrainConfig, domains_at, load_checkpoint, load_weights, save_checkpoint, train_swarm
+from regmix.training import load_weights, train_swarm
+from regmix.proxies import Group, TrainConfig, domains_at, load_checkpoint, save_checkpoint
 from regmix.schedules import load_schedule, mean_mixture
 from regmix.swarms import load_swarm
 from regmix.text import Document

@@ -279,7 +279,7 @@ def test_plain_values_are_json():
 
 
 def test_noise_chooses_the_law_that_can_be_solved_and_is_told():
-    from regmix.recipes import caveats
+    from regmix.proposals import caveats
     X, _ = toy()
     noise = pd.Series(np.random.default_rng(3).normal(3, 0.1, len(X)), X.index, name="web")
     fit = fit_swarm(swarm(X, {"web": noise}), ["web"], ["quadratic ridge", "log-linear", "own weight"])

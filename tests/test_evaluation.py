@@ -21,7 +21,8 @@ from regmix.evaluation import (PAPER_TASKS, ProxyLM, TaskDataMissing, TemplateLM
                                main, paper_scores, score_answers)
 from regmix.models import export, init_weights, logits, model_config
 from regmix.files import ROOT
-from regmix.proxies import TrainConfig, load_weights, train_swarm, main as export_main
+from regmix.training import load_weights, train_swarm, main as export_main
+from regmix.proxies import TrainConfig
 from regmix.tasks import (Side, kinds_of, make_tasks, raw_nextlines, split_tokens, stand_in_training, window_hashes,
                           wrong_answers)
 from regmix.text import Document
@@ -528,7 +529,7 @@ def test_from_a_swarm_to_scores_by_the_commands_of_the_readme(corpus, made, tmp_
     train_swarm(pd.DataFrame([corpus.prior] * 2, ["Human-0", "RegMix-0"]), corpus, tmp_path/"kept", config, [0, 1], n_jobs=1, keep=True, progress=False)
     done = make("export", FROM=tmp_path/"kept", RUN="RegMix-0")
     assert done.returncode == 2 and "make export FROM=swarm RUN=name TO=folder" in done.stderr
-    assert f"-m regmix.proxies {tmp_path/'kept'} RegMix-0 {tmp_path/'model'} --corpus here" in make("-n", "export", FROM=tmp_path/"kept", RUN="RegMix-0", TO=tmp_path/"model", CORPUS="here").stdout
+    assert f"-m regmix.training {tmp_path/'kept'} RegMix-0 {tmp_path/'model'} --corpus here" in make("-n", "export", FROM=tmp_path/"kept", RUN="RegMix-0", TO=tmp_path/"model", CORPUS="here").stdout
     assert export_main([str(tmp_path/"kept"), "RegMix-0", str(tmp_path/"model"), "--corpus", str(corpus.folder.parent)]) == 0
     data = copies(tmp_path/"data")
     (data/"lambada_openai").mkdir()   # in the columns of EleutherAI/lambada_openai

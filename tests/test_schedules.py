@@ -19,7 +19,8 @@ from regmix.baselines import load_paths
 from regmix.corpora import build_corpus
 from regmix.installed import practice_documents
 from regmix.mixtures import dirichlet
-from regmix.proxies import TrainConfig, plan, train_swarm
+from regmix.training import train_swarm
+from regmix.proxies import TrainConfig, plan
 from regmix.regression import MixtureRegressor
 from regmix.schedules import Horizons, Scheduled, Transitions, check_schedule, mean_mixture, points, reverse, stage_of_step, train_scheduled
 from regmix.simulation import simulate
