@@ -166,7 +166,7 @@ class Optima:
     @cached_property
     def gain(self) -> pd.Series: return self.losses['under the prior'] - self.losses['value']
 
-# %% ../nbs/82_analysis.ipynb #ead9035d
+# %% ../nbs/82_analysis.ipynb #6bdca10c
 def load_optima(
     name: str,           # of the result of stage 32
     home: Path = BUILD,  # where results have their folders
@@ -174,7 +174,8 @@ def load_optima(
     "Open what laws proposed."
     result = load_result('proposals', name, home)
     mixtures, facts = (result.table(t).set_index(_KEY) for t in ('mixtures', 'facts'))
-    losses, stability = result.table('predicted').set_index([*_KEY, 'target']), result.table('stability').set_index('law')
+    losses = result.table('predicted').set_index([*_KEY, 'target'])
+    stability = result.table('stability').set_index('law')
     return Optima(result.made, mixtures, facts, losses, result.table('front'), stability)
 
 # %% ../nbs/82_analysis.ipynb #ef6638bb
