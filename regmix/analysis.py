@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['LAW_COLOURS', 'rank_correlations', 'compared', 'bounded', 'share_inside', 'LawMeasures', 'measure_laws', 'law_table',
-           'proxies_curve', 'draw_curves', 'Optima', 'load_optima', 'largest_weights', 'moved', 'optima_table',
-           'guard_changes', 'draw_distances', 'draw_guards', 'draw_front', 'triangle', 'draw_runs', 'draw_field',
+           'law_caption', 'signed', 'add_law', 'proxies_curve', 'draw_curves', 'add_few', 'Optima', 'load_optima',
+           'largest_weights', 'moved', 'optima_table', 'optima_caption', 'guard_changes', 'draw_distances',
+           'draw_guards', 'draw_front', 'add_proposals', 'add_guards', 'triangle', 'draw_runs', 'draw_field',
            'draw_weights']
 
 # %% ../nbs/82_analysis.ipynb #c604ff50
@@ -104,6 +105,51 @@ def law_table(
         return {'Law': law, **ranks, **medians, **costs, f'Held, {own}': round(100 * m.inside[own].get(law, np.nan), 1)}
     return pd.DataFrame([line(law) for law in laws])
 
+# %% ../nbs/82_analysis.ipynb #24fc97ce
+def law_caption(
+    laws: list,
+    n: int,        # proxies
+    targets: int,  # losses that the medians and means are over
+    own: str = '1M',
+) -> str:
+    "Say what the columns of `law_table` are."
+    return (f"{len(laws)} regressions on {n} proxies at {own}. Spearman's rho (per cent) on unseen mixtures: of the "
+            f'loss on Pile-CC, with 95% intervals, and the median over {targets} losses; regret (nats per token), the '
+            f'mean over {targets} losses; share of unseen mixtures at {own} inside the '
+            "law's own 95% interval (per cent).")
+
+# %% ../nbs/82_analysis.ipynb #561a361b
+def signed(
+    bounds: pd.Series,  # value, low, high
+    digits: int = 1,
+) -> str:
+    "Format a difference with its interval."
+    value, low, high = (f'{bounds[k]:+.{digits}f}' for k in ('value', 'low', 'high'))
+    return f'{value} [{low}, {high}]'
+
+# %% ../nbs/82_analysis.ipynb #e5761d45
+def add_law(
+    rows,              # a `Rows` of the ledger
+    m: LawMeasures,
+    law: str,
+    sizes: list,
+    targets: int,      # how many losses the medians and means are over
+    also: dict = {},   # size -> what the note on rho begins with
+    where: str = '',   # what the note on rho ends with
+    ours: str = '',    # ', ours' for our own runs
+):
+    "Add a law's rho, its median over the targets, and its regret to the rows of the ledger, size by size."
+    same = 'Minus the log-linear law, on the same resampled mixtures'
+    for s in sizes:
+        k = (s, law)
+        minus = '' if law == 'lightgbm' else f'Minus LightGBM, in pairs: {signed(m.lead.loc[k])}.'
+        note = ' '.join(filter(None, [also.get(s), minus, where]))
+        rows.add(f'{law}, rho, {s}{ours}', *m.rho.loc[k], new=True, note=note)
+        rows.add(f'{law}, rho, {s}, median over {targets} losses{ours}', m.median.loc[law, s], new=True)
+        note = '' if law == 'log-linear' else f'{same}: {signed(m.against.loc[k], 3)}.'
+        quantity = f'{law}, regret, {s}, mean over {targets} losses, nats per token{ours}'
+        rows.add(quantity, *m.regret.loc[k], new=True, note=note)
+
 # %% ../nbs/82_analysis.ipynb #59bc4af3
 def proxies_curve(
     predictions: pd.DataFrame,  # of fits on subsets and on all proxies: columns law, target, test, size, repeat, ...
@@ -139,6 +185,22 @@ def draw_curves(
         row[0].set_ylim(lowest, 100)
     for ax, s in zip(axes[0], sizes): ax.set_title(f'unseen, at {s}')
     for ax in axes[-1]: ax.set_xlabel('proxies at 1M')
+
+# %% ../nbs/82_analysis.ipynb #f0642a37
+def add_few(
+    rows,                  # a `Rows` of the ledger
+    middle: pd.DataFrame,  # index law, test; a column a number of proxies: rho, median over the targets
+    law: str,
+    made: dict,            # parameters of stage 25: sizes, repeats, and `whole`, the laws fitted on all proxies only
+    targets: int,          # how many losses the medians are over
+    ours: str = '',        # ', ours' for our own runs
+):
+    "Add a law's rho on subsets of the proxies to the rows of the ledger."
+    if law in made['whole']: return
+    note = f"Means over {made['repeats']} subsets."
+    for size in made['sizes']:
+        quantity = f'{law}, rho, 1M, {size} proxies, median over {targets} losses{ours}'
+        rows.add(quantity, middle.loc[(law, '1M'), size], new=True, note=note)
 
 # %% ../nbs/82_analysis.ipynb #9527277c
 _KEY = ['law', 'aim', 'asked']
@@ -212,6 +274,18 @@ def optima_table(
                 'By the search': round(o.facts.loc[k, 'searched again'], 2)}
     return pd.DataFrame([line(law, aim, asked) for law in o.made['laws'] for aim in o.aims for asked in (free, near)])
 
+# %% ../nbs/82_analysis.ipynb #fddb5f08
+def optima_caption(
+    o: Optima,
+) -> str:
+    "Say what the columns of `optima_table` are."
+    made = o.made
+    return (f"Proposals of {len(made['laws'])} laws fitted on {made['runs']} proxies at 1M. Distance to the nearest "
+            f"proxy's mixture, as a share of weight (19 in 20 proxies lie within {o.usual:.2f} of another); gain over "
+            'the prior as the law predicts it (nats per token); mean share of weight by which proposals from '
+            f"{made['resamples']} resamples of the proxies differ, and how much of it another search of the same law "
+            'moves.')
+
 # %% ../nbs/82_analysis.ipynb #193a2c1c
 def guard_changes(
     o: Optima,
@@ -269,6 +343,41 @@ def draw_front(
     name = f'{domain_title(o.target)} (nats per token)'
     ax.set(xlabel=name, ylabel='mean of the other losses', title='one against the rest')
     ax.legend(loc='upper center', bbox_to_anchor=(0.5, -0.22), fontsize=6)
+
+# %% ../nbs/82_analysis.ipynb #15cf85fb
+def add_proposals(
+    rows,             # a `Rows` of the ledger
+    o: Optima,
+    where: str = '',  # what the notes end with
+    ours: str = '',   # ', ours' for our own runs
+):
+    "Add how far each proposal lies from the proxies to the rows of the ledger."
+    free, near = o.asked
+    for k in [(law, aim, asked) for law in o.made['laws'] for aim in o.aims for asked in (free, near)]:
+        law, aim, asked = k
+        far, gain = o.facts.loc[k, 'distance'], o.gain.loc[k].mean()
+        side = 'Extrapolates' if far > o.usual else 'Among the proxies'
+        note = (f'Proposes {largest_weights(o.mixtures.loc[k])}; predicts a gain of {gain:.3f} nats per token over the '
+                f'prior at 1M. {side}: 19 in 20 of them lie within {o.usual:.2f} of another.{where}')
+        how = 'free' if asked == free else asked
+        rows.add(f'{law}, {o.aims[aim]}, {how}, distance from the proxies{ours}', far, new=True, note=note)
+
+# %% ../nbs/82_analysis.ipynb #c043a1c5
+def add_guards(
+    rows,                  # a `Rows` of the ledger
+    o: Optima,
+    change: pd.DataFrame,  # of `guard_changes`
+    kept: pd.Series,       # of `guard_changes`
+    ours: str = '',        # ', ours' for our own runs
+):
+    "Add what each guard costs to the rows of the ledger."
+    for margin in change:
+        asked = 'no guard' if margin == np.inf else f'guard {margin:g}'
+        quantity = f"{o.made['exact']}, {domain_title(o.target)}, {asked}, change of its loss, nats per token{ours}"
+        worst = change.loc[o.rest, margin].max()
+        note = (f'{100 * kept[margin]:.0f}% of the gain without a guard; '
+                f'the worst other target changes by {worst:+.3f}.')
+        rows.add(quantity, change.loc[o.target, margin], new=True, note=note)
 
 # %% ../nbs/82_analysis.ipynb #21ec3e57
 def triangle(
