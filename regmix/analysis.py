@@ -228,7 +228,7 @@ class Optima:
     @cached_property
     def gain(self) -> pd.Series: return self.losses['under the prior'] - self.losses['value']
 
-# %% ../nbs/82_analysis.ipynb #6bdca10c
+# %% ../nbs/82_analysis.ipynb #c5b1b9ad
 def load_optima(
     name: str,           # of the result of stage 32
     home: Path = BUILD,  # where results have their folders
@@ -236,7 +236,7 @@ def load_optima(
     "Open what laws proposed."
     result = load_result('proposals', name, home)
     mixtures, facts = (result.table(t).set_index(_KEY) for t in ('mixtures', 'facts'))
-    losses = result.table('predicted').set_index([*_KEY, 'target'])
+    losses = result.table('predicted').set_index([*_KEY, 'target']).sort_index(level=_KEY, sort_remaining=False)
     stability = result.table('stability').set_index('law')
     return Optima(result.made, mixtures, facts, losses, result.table('front'), stability)
 
