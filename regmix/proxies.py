@@ -22,7 +22,7 @@ import torch
 
 from .corpora import Corpus
 from .files import moved, unknown
-from .models import (ModelConfig, count_parameters, cross_entropy, hidden, init_weights, model_config,
+from .models import (ModelConfig, count_parameters, cross_entropy, hidden, init_weights, model_config, 
                            softmax_rows, token_losses)
 
 _MOVED = ('FORMAT', 'save_weights', 'load_weights', 'define', 'train_group', 'gather', 'train_swarm', 'repeat_runs',

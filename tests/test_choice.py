@@ -11,10 +11,11 @@ from sklearn.base import clone
 from sklearn.dummy import DummyRegressor
 
 import regmix.choice as choice
-from regmix.choice import (COLUMNS, PARAMETERS, LawRegressor, best_ranked, choose, compare_laws, fit_given, fit_swarm, load_fit,
-                           make_folds, measure_law, measured_on, not_told_apart, out_of_fold, predict_unseen, replace_folder,
-                           rho_behind, save_fit, scaled_law, score_unseen, spread, write_fit)
+from regmix.choice import (COLUMNS, LawRegressor, best_ranked, choose, compare_laws, fit_given, fit_swarm, load_fit,
+                           make_folds, measure_law, measured_on, not_told_apart, out_of_fold, predict_unseen,
+                           rho_behind, save_fit, scaled_law, score_unseen, write_fit)
 from regmix.files import load_result, new_result, write_tables
+from regmix.laws import LAWS, LawSpec, in_unit_of, spread
 from regmix.measures import rho_interval
 from regmix.swarms import Swarm, long_losses
 from regmix.tables import Metric, as_plain
@@ -41,10 +42,15 @@ def test_pure_noise_has_no_rho(law):
     assert np.mean(plain) < -0.05 and abs(np.mean(fair)) < 0.1 and np.mean(fair) > np.mean(plain) + 0.04, (np.mean(plain), np.mean(fair))   # three standard errors
 
 
+def made_of(regressor):
+    "A law that is a regressor of the kind given."
+    return LawSpec("any", lambda domains, target: regressor(), None, lambda d: 3, scale=in_unit_of)
+
+
 def test_a_law_that_predicts_the_mean_of_what_it_has_seen_takes_no_part(monkeypatch):
     X, y = toy()
     assert compare_laws(X[:44], y[:44], laws=["own weight", "lightgbm"])[0].set_index("law").loc["lightgbm", "left_out"].startswith("needs at least")
-    monkeypatch.setattr(choice, "make_law", lambda name, domains, target: DummyRegressor())
+    monkeypatch.setattr(choice, "law_named", lambda name: made_of(DummyRegressor))
     table, predictions = compare_laws(X, y, laws=["ridge"])
     assert table["left_out"].tolist() == ["predicts the same for every mixture"] and predictions.empty
     with pytest.raises(ValueError, match="no law can be fitted on these runs; ridge predicts the same"): choose(table)
@@ -118,7 +124,7 @@ def test_the_rule_in_a_fit_and_one_named_law(tmp_path):
     assert choose(back.comparison) == "log-linear" and not_told_apart(back.comparison) == not_told_apart(fit.comparison)
 
 
-@pytest.mark.parametrize("law", list(PARAMETERS))
+@pytest.mark.parametrize("law", [name for name, law in LAWS.items() if law.parameters])
 @pytest.mark.parametrize("unit", [0.01, 100])
 def test_units_do_not_matter(law, unit):
     X, y = toy()
@@ -130,7 +136,7 @@ def test_units_do_not_matter(law, unit):
 def test_a_law_with_a_scale_is_given_the_spread(monkeypatch):
     class Scaled(DummyRegressor):
         def __init__(self, huber=0.02, scale=1.0): self.huber, self.scale = huber, scale
-    monkeypatch.setattr(choice, "make_law", lambda *a: Scaled())
+    monkeypatch.setattr(choice, "law_named", lambda name: made_of(Scaled))
     y = np.random.default_rng(0).normal(0, 5, 50)
     law = scaled_law("any", DOMAINS, "web", y)
     assert np.isclose(law.scale, 1.4826 * np.median(np.abs(y - np.median(y)))) and np.isclose(law.huber, 0.1 * law.scale)
@@ -175,15 +181,6 @@ def test_the_old_fit_stays_until_the_new_one_is_there(fit, tmp_path, monkeypatch
     assert {p.name: p.read_bytes() for p in home.iterdir()} == before and [p.name for p in tmp_path.iterdir()] == ["fit"]
     save_fit(fit, home, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["fit"] and load_fit(home).laws == fit.laws
-
-
-def test_a_link_is_replaced_and_what_it_points_to_is_not(tmp_path):
-    (tmp_path/"far").mkdir()
-    (tmp_path/"far"/"a").write_text("mine")
-    (tmp_path/"here").symlink_to(tmp_path/"far")
-    (tmp_path/"new").mkdir()
-    replace_folder(tmp_path/"new", tmp_path/"here")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["far", "here"] and not any((tmp_path/"here").iterdir()) and (tmp_path/"far"/"a").is_file()
 
 
 def test_a_target_called_run_is_kept_and_a_domain_refused(tmp_path):

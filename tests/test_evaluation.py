@@ -17,7 +17,7 @@ torch.set_num_threads(1)
 import regmix.evaluation as evaluation
 import regmix.tasks as tasks
 from regmix.corpora import build_corpus
-from regmix.evaluation import (PAPER_TASKS, ProxyLM, TaskDataMissing, TemplateLM, evaluate_model, evaluate_swarm, load_tasks,
+from regmix.evaluation import (PAPER_TASKS, ProxyLM, TaskDataMissing, TemplateLM, evaluate_model, evaluate_swarm, load_tasks, 
                                main, paper_scores, score_answers)
 from regmix.models import export, init_weights, logits, model_config
 from regmix.files import ROOT

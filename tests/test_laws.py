@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import regmix.laws
-from regmix.laws import (LAWS, AutoScale, BiMix, LawSpec, LogLinearLaw, MixingLaw, OwnWeight, convex_terms, fit_laws, fit_starts, law_named,
+from regmix.laws import (LAWS, AutoScale, BiMix, LawSpec, LogLinearLaw, MixingLaw, OwnWeight, convex_terms, fit_laws, fit_starts, law_named, 
                          make_law, predictive_sd, spread)
 from regmix.regression import MixtureRegressor
 from regmix.swarms import Swarm, long_losses

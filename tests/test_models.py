@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from regmix.models import (MODELS, ModelConfig, count_parameters, cross_entropy, embed, export, from_transformers, hidden, init_weights,
+from regmix.models import (MODELS, ModelConfig, count_parameters, cross_entropy, embed, export, from_transformers, hidden, init_weights, 
                            logits, model_config, pick, softmax_rows, to_transformers, token_losses, train_flops, weight_shapes)
 from regmix.paper import sizes
 

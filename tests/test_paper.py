@@ -17,7 +17,7 @@ from hypothesis import given, strategies as st
 
 from regmix import paper
 from regmix.files import DATA, ROOT
-from regmix.paper import (AuthorsLogsMissing, DOMAINS, EXHIBITS, PRIOR, WrongFile, authors_dir, best_on, canonical, check,
+from regmix.paper import (AuthorsLogsMissing, DOMAINS, EXHIBITS, PRIOR, WrongFile, authors_dir, best_on, canonical, check, 
                           check_all, cohens_d, domain_title, fetch_authors, have_authors, interval, load_appendix_g, load_claims,
                           load_discrepancies, load_reach, load_regmix_mixture, load_table, published_numbers, sizes)
 

@@ -18,7 +18,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import KNeighborsRegressor
 
 from regmix.measures import METRICS, draw_counts, drawn_ranks, drawn_rho, evaluate, rho_interval, row_ranks, spearman
-from regmix.regression import (ALPHAS, ESTIMATORS, REPEATABLE, BoostedTrees, MixtureRegressor, RidgeByFolds, booster,
+from regmix.regression import (ALPHAS, ESTIMATORS, REPEATABLE, BoostedTrees, MixtureRegressor, RidgeByFolds, booster, 
                                coefficients, curve_band, fit_early_stopped, fold_scores, learning_curve, load_model,
                                make_estimator, save_model, stopping_round)
 
