@@ -82,9 +82,11 @@ class BoostedTrees(RegressorMixin, BaseEstimator):
         self,
         n_estimators: int = TREES['n_estimators'],
         learning_rate: float = TREES['learning_rate'],
+        min_child_samples: int = 20,  # fewest runs in a leaf, LightGBM's default
         random_state: int = 42,
     ):
-        self.n_estimators, self.learning_rate, self.random_state = n_estimators, learning_rate, random_state
+        self.n_estimators, self.learning_rate = n_estimators, learning_rate
+        self.min_child_samples, self.random_state = min_child_samples, random_state
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> 'BoostedTrees':
         "Grow the trees on one thread."
