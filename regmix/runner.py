@@ -404,7 +404,7 @@ def build(
         _run_all(stale, needed, known, now, done, min(jobs or cores(), len(stale)), say)
     return done
 
-# %% ../nbs/92_runner.ipynb #04f2ac27
+# %% ../nbs/92_runner.ipynb #b87be84d
 def _fetch_authors(stale, say):
     "Fetch the authors' logs, if any section reads them and they can be had."
     if not any(map(reads_authors, stale)): return
@@ -416,6 +416,8 @@ def _run_all(stale, needed, known, now, done, jobs, say):
     "Run the stale sections in order, some at a time; `done` is filled on the way."
     sorter, way, running, ready = TopologicalSorter(stale), _ways(stale, known), {}, []
     sorter.prepare()
+    order = list(stale)
+    def rank(name): return -way[name], order.index(name)
     def settle(name, outcome):
         done[name] = outcome = _settle(known[name], outcome, now[name])
         sorter.done(name)
@@ -424,9 +426,9 @@ def _run_all(stale, needed, known, now, done, jobs, say):
         if outcome.state != 'skipped': say(f'{count} {name}: {outcome.state}{more}')
     try:
         while sorter.is_active():
-            ready = sorted([*ready, *sorter.get_ready()], key=way.get)
+            ready = sorted([*ready, *sorter.get_ready()], key=rank)
             while ready and len(running) < jobs:
-                name = ready.pop()
+                name = ready.pop(0)
                 stopped = _stopped(name, needed, done)
                 if stopped: settle(name, stopped)
                 else: running[name] = _start(known[name], True, max(1, cores() // jobs))
