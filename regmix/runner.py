@@ -492,7 +492,8 @@ def _arguments(argv):
     from argparse import ArgumentParser
     p = ArgumentParser(prog='python -m regmix.runner', description='Bring stages and exhibits up to date.')
     option = p.add_argument
-    option('names', nargs='*', help='sections, such as table_02 (default: all, and the ledger); or the path of a notebook')
+    option('names', nargs='*',
+           help='sections, such as table_02 (default: all, and the ledger); or the path of a notebook')
     option('--list', action='store_true', help='print the sections of the parameter file and stop')
     option('--params', default='nbs/params/reproduce.yaml', help='the file of parameters')
     option('--set', nargs='*', default=[], metavar='NAME=VALUE', help='other values of parameters, read as YAML')
