@@ -1,12 +1,9 @@
 """The pipeline: the graph follows from the parameters; stages and exhibits run warm and alone; the ledger is whole."""
-import json
-import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -14,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from regmix.files import BUILD, FIGURES, load_result
+from regmix.files import FIGURES, load_result
 from regmix.ledger import (BEYOND, BEYOND_COLUMNS, COLUMNS, EXHIBITS, VERDICTS, Rows, by_source, collect, judge,
                            paper_rows, summary)
-from regmix.runner import Section, build, check_parameters, digests, execute, graph, main, needs, run, sections
+from regmix.runner import Section, build, check_parameters, digests, graph, main, needs, run, sections
 from regmix.swarms import AUTHORS, load_swarm
 
 ROOT = Path(__file__).parent.parent
@@ -215,8 +212,7 @@ def test_committed_ledger():
 def test_committed_table_of_what_goes_beyond():
     beyond = pd.read_csv(ROOT/"figures/beyond.csv", dtype=str, keep_default_na=False)
     assert list(beyond.columns) == BEYOND_COLUMNS and set(beyond["exhibit"]) == set(BEYOND)
-    assert not beyond.duplicated(["exhibit", "quantity", "source"]).any() and (beyond["ours"] != "").all()
-
+    assert not beyond.duplicated(["exhibit", "quantity", "source"]).any() and X
 
 def test_swarms_of_the_authors(authors):
     sizes = {name: len(load_swarm(name)) for name in AUTHORS}

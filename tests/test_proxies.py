@@ -10,29 +10,8 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
-from regmix.corpora import build_corpus
-from regmix.proxies import Group, TrainConfig, draw_domains, load_checkpoint, plan, random_stream, save_checkpoint
-from regmix.text import Document
-
-CONFIG = TrainConfig(model="80K", tokens=24_000, context=32, batch=4, lr=3e-3, evals=3, eval_tokens=512)
-
-
-@pytest.fixture(scope="session")
-def corpus(tmp_path_factory):
-    "Three domains of made-up text that a small model can tell apart."
-    rng = np.random.default_rng(0)
-    words = {"sea": "wave salt tide reef gull foam".split(), "sum": [str(i) for i in range(50)],
-             "law": "whereas hereby party clause shall void".split()}
-    docs = [Document(d, " ".join(rng.choice(w, 400)), f"{d}/{i}", None) for d, w in words.items() for i in range(40)]
-    folder = tmp_path_factory.mktemp("corpora")/"toy"
-    return build_corpus(lambda: iter(docs), folder, vocab_size=300, valid_fraction=0.2, progress=False)
-
-
-@pytest.fixture(scope="session")
-def mixtures():
-    table = np.vstack([np.eye(3), np.random.default_rng(1).dirichlet([1, 1, 1], 5)])
-    return pd.DataFrame(table, columns=["sea", "sum", "law"], index=[f"r{i}" for i in range(8)])
-
+from regmix.proxies import Group, draw_domains, load_checkpoint, plan, random_stream, save_checkpoint
+from toys import CONFIG
 
 # ---------------------------------------------------------------- which text, when
 

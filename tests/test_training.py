@@ -1,6 +1,5 @@
 """A swarm's folder: kill -9 and resume, shared folders, refusals, what a swarm says of itself."""
 import dataclasses
-import json
 import os
 import signal
 import subprocess
@@ -8,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -20,7 +18,7 @@ from regmix.proxies import Group
 from regmix.swarms import load_swarm
 from regmix.text import Document
 from regmix.training import gather, train_group, train_swarm
-from test_proxies import CONFIG, corpus, mixtures   # noqa: F401 (two of them are fixtures)
+from toys import CONFIG
 
 
 # ---------------------------------------------------------------- kill and resume
@@ -30,7 +28,7 @@ def swarm_in_a_process(folder, corpus, extra=""):
     code = f"""
 import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
 import pandas as pd, joblib
-from test_proxies import CONFIG
+from toys import CONFIG
 from regmix.training import train_swarm
 mixtures = pd.read_parquet({str(folder)!r} + '.mixtures').set_index('run')
 train_swarm(mixtures, {str(corpus.folder)!r}, {str(folder)!r}, CONFIG, group=4, n_jobs=1, every=0, progress=False{extra})

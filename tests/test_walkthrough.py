@@ -83,6 +83,7 @@ def test_the_shell_lines_do_the_same(walked, monkeypatch):
 
 
 def test_a_wrong_word_is_one_line(tmp_path):
-    with pytest.raises(SystemExit, match="has no parameter 'proxies'; it has text, targets"): main(["nbs/walkthrough/your_corpus.ipynb", "--set", "proxies=3"])
+    with pytest.raises(ValueError, match="has no parameter 'proxies'; it has text, targets"):
+        main(["nbs/walkthrough/your_corpus.ipynb", "--set", "proxies=3"])
     with pytest.raises(SystemExit) as e: perform(PAGE, tmp_path/"page.ipynb", {"text": str(tmp_path/"nowhere")})
     assert str(e.value).splitlines()[-1].startswith("your_corpus.ipynb: AssertionError: text: there is no folder")
