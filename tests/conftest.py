@@ -19,7 +19,9 @@ def processes():
     "Starts processes that need not import anything: `processes.Process(target=...)`."
     from multiprocessing.forkserver import ensure_running
     from toys import PROCESSES
-    ensure_running()   # now, before a test changes the environment
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")   # in all of them
+        ensure_running()   # now, before a test changes the environment
     return PROCESSES
 
 
