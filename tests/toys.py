@@ -1,5 +1,8 @@
 """What several files of tests share: the settings of a toy model, and cheap processes."""
+import contextlib
 import multiprocessing
+import runpy
+import sys
 
 from regmix.proxies import TrainConfig
 
@@ -10,3 +13,9 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["nbdev.test", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "scipy.stats",
                                   "sklearn.linear_model", "sklearn.model_selection", "lightgbm", "distributed",
                                   "regmix.training", "regmix.laws"])
+
+
+def run_script(said, script, *argv):
+    "Run a script as Python would, in a process that is there for it alone; `said` is the file for what it prints."
+    sys.argv = [str(script), *map(str, argv)]
+    with open(said, "w") as f, contextlib.redirect_stdout(f): runpy.run_path(str(script), run_name="__main__")
