@@ -122,9 +122,9 @@ def _bounds(prior: pd.Series,                     # (d,) shares, not tempered
         raise ValueError(f"bound: domain {stuck.idxmax()!r} may hold at most {top[stuck.idxmax()]}; "
                          "to leave it out set its prior to 0")
     top = top.clip(upper=1).to_numpy()
-    room = top[prior > 0].sum()
-    if room < 1:
-        raise ValueError(f"bound: the largest weights sum to {room:.3g}, so no mixture can sum to 1: raise them")
+    most = top[prior > 0].sum()
+    if most < 1:
+        raise ValueError(f"bound: the largest weights sum to {most:.3g}, so no mixture can sum to 1: raise them")
     return top
 
 # %% ../nbs/10_mixtures.ipynb #1cffb600
