@@ -9,7 +9,6 @@ __all__ = ['EOS', 'FORMAT', 'SIDES', 'DOCS', 'INSTALLED', 'train_tokenizer', 'lo
 
 # %% ../nbs/25_corpora.ipynb #a1ce52be
 import difflib, hashlib, json, re, shutil, warnings
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -14,7 +14,7 @@ import numpy as np
 
 from .files import cores
 from .regression import booster as trees_of
-from .simulation import check_weights
+from .mixtures import check_weights
 
 # %% ../nbs/62_forests.ipynb #330474ce
 def _field(tree: dict, name: str, kind) -> np.ndarray:

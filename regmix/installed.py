@@ -155,8 +155,6 @@ def list_packages() -> list[metadata.Distribution]:
         if here and not in_place: found[name] = d
     return [found[n] for n in sorted(found)]
 
-_packages = list_packages   # the old name
-
 # %% ../nbs/22_installed.ipynb #826e060c
 def _files_of(package: metadata.Distribution) -> list[tuple[str, Path]]:
     "List a package's files: 'package:path', and where it is."
@@ -176,8 +174,6 @@ def _library_files() -> list[tuple[str, Path]]:
         paths = [Path(folder)/n for n in names if not n.startswith('_sysconfigdata')]
         found += [('python:' + p.relative_to(root).as_posix(), p) for p in paths]
     return found
-
-list_packages = _packages
 
 @functools.cache
 def _installed_files() -> list[tuple[str, Path]]: # 'package:path', where it is

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BEHIND', 'PAPER', 'RELEASE', 'BATCH', 'PREFIX', 'as_prior', 'tempered', 'dirichlet', 'epochs', 'max_weights',
            'round_to_grid', 'sample_mixtures', 'effective_domains', 'coverage', 'distance', 'check_mixtures',
-           'load_mixture', 'save_mixture', 'save_mixtures', 'load_mixtures']
+           'check_weights', 'load_mixture', 'save_mixture', 'save_mixtures', 'load_mixtures']
 
 # %% ../nbs/10_mixtures.ipynb #920ce124
 import difflib, re, warnings
@@ -122,9 +122,9 @@ def _bounds(prior: pd.Series,                     # (d,) shares, not tempered
         raise ValueError(f"bound: domain {stuck.idxmax()!r} may hold at most {top[stuck.idxmax()]}; "
                          "to leave it out set its prior to 0")
     top = top.clip(upper=1).to_numpy()
-    room = top[prior > 0].sum()
-    if room < 1:
-        raise ValueError(f"bound: the largest weights sum to {room:.3g}, so no mixture can sum to 1: raise them")
+    most = top[prior > 0].sum()
+    if most < 1:
+        raise ValueError(f"bound: the largest weights sum to {most:.3g}, so no mixture can sum to 1: raise them")
     return top
 
 # %% ../nbs/10_mixtures.ipynb #1cffb600
@@ -426,6 +426,19 @@ def check_mixtures(table: pd.DataFrame,      # n x d weights, index run, columns
     _check_sums(out, tolerance)
     if len(set(seeds)) <= 1: _warn_of_twins(out)
     return out
+
+# %% ../nbs/10_mixtures.ipynb #93f5a4f4
+def check_weights(
+    X: np.ndarray,  # (n, d) weights
+    d: int = None,  # how many domains there must be
+) -> np.ndarray:  # the same as floats, row after row in memory
+    "Return mixtures ready for scoring, or raise ValueError naming the cell at fault."
+    X = np.ascontiguousarray(X, float)
+    if X.ndim != 2 or (d is not None and X.shape[1] != d):
+        raise ValueError(f'mixtures of shape {X.shape}: the model wants rows of {d} weights')
+    if np.isfinite(X).all(): return X
+    i, j = np.argwhere(~np.isfinite(X))[0]
+    raise ValueError(f'row {i}, column {j}: {X[i, j]} is no weight; fill it in or drop the row')
 
 # %% ../nbs/10_mixtures.ipynb #1a6fe3f9
 def _strict_loader(path: Path):

@@ -20,8 +20,8 @@ from sklearn.utils.validation import check_is_fitted
 from .files import moved, unknown, write_file
 from .measures import METRICS, draw_counts, drawn_ranks, drawn_rho, measure, middle, resamples
 
-_MOVED = ('Interval', 'rho_interval', 'correlate', 'seed_residuals', 'noise_floor', 'compare_methods', 'rho_ceiling',
-          'draws_interval')
+_MOVED = ('Interval', 'evaluate', 'rho_interval', 'correlate', 'seed_residuals', 'noise_floor', 'compare_methods',
+          'rho_ceiling', 'draws_interval')
 __getattr__ = moved(__name__, {n: f'measures.{n}' for n in _MOVED})   # old names, for one version
 
 # %% ../nbs/50_regression.ipynb #3c2febe0

@@ -50,9 +50,9 @@ def _check_values(out: pd.DataFrame, tokens: pd.Series, source: str):
 
 def _check_runs(out: pd.DataFrame, runs: list, source: str):
     "Refuse a run without a mixture, and two losses of one run on one domain at one time."
-    homeless = sorted(set(out['run']) - set(runs))
-    if homeless:
-        raise ValueError(f"{source}: run {homeless[0]!r} has losses but no mixture ({len(homeless)} such runs): "
+    no_mixture = sorted(set(out['run']) - set(runs))
+    if no_mixture:
+        raise ValueError(f"{source}: run {no_mixture[0]!r} has losses but no mixture ({len(no_mixture)} such runs): "
                          "add its row to the mixtures")
     twice = out[out.duplicated(['run', 'tokens', 'domain'])]
     if len(twice):

@@ -221,7 +221,7 @@ def _is_label(column: str, run: str | None) -> bool:
     "Tell whether a column only labels the runs, or counts them, beside the one that names them."
     return column == '' or (run is not None and column.lower() in ('name', 'index', 'id'))
 
-def _pick(table, wanted, run, path, what):
+def _choose_columns(table, wanted, run, path, what):
     "Choose the columns with numbers: those wanted, or all but the names, the labels and the numbers of the rows."
     others = [c for c in table.columns if c != run]
     if wanted is not None:
@@ -290,7 +290,7 @@ def _long(table, names, path, targets, drop_missing):
 def _weights_of(file: _Runs, domains, drop_missing):
     "Read the weights of a file; the runs left out; notes."
     _check_twice(file.cells, file.names, file.column, file.path)
-    chosen, notes = _pick(file.cells, domains, file.column, file.path, 'a domain')
+    chosen, notes = _choose_columns(file.cells, domains, file.column, file.path, 'a domain')
     numbers, lost = as_numbers(file.cells[chosen], file.names, file.path, drop_missing)
     weights, seen = as_weights(numbers, file.path)
     return weights, lost, notes + seen
@@ -300,19 +300,19 @@ def _losses_of(file: _Runs, targets, drop_missing):
     if {'domain', 'loss'} <= set(file.cells.columns):
         return *_long(file.cells, file.names, file.path, targets, drop_missing), []
     _check_twice(file.cells, file.names, file.column, file.path)
-    chosen, notes = _pick(file.cells, targets, file.column, file.path, 'a metric')
+    chosen, notes = _choose_columns(file.cells, targets, file.column, file.path, 'a metric')
     if not chosen: raise ValueError(f'{file.path}: no column with a metric besides {file.column!r}')
     wide, lost = as_numbers(file.cells[chosen], file.names, file.path, drop_missing)
     return long_losses(wide, 1), lost, notes
 
 # %% ../nbs/17_tables.ipynb #e2c4aae4
-def _without(X, points, dropped):
+def _drop_runs(X, points, dropped):
     "Leave out runs with a missing value; and a note that names them."
     if not dropped: return X, points, []
     note = f'runs with a missing value were dropped, as asked: {_few(dropped, 20)}'
     return X.drop(index=dropped, errors='ignore'), points[~points['run'].isin(dropped)], [note]
 
-def _common(X, Y, drop, paths):
+def _check_same_runs(X, Y, drop, paths):
     "Check that both files have the same runs, or that the others may be dropped; and a note that names those."
     only = [r for r in X if r not in set(Y)], [r for r in Y if r not in set(X)]
     if not any(only): return []
@@ -326,7 +326,7 @@ def _common(X, Y, drop, paths):
     return [f'runs in one file only were dropped, as asked ({said})']
 
 # %% ../nbs/17_tables.ipynb #449d4f5d
-def _no_targets(swarm: Swarm, path) -> list[str]:
+def _note_constants(swarm: Swarm, path) -> list[str]:
     "Note each metric that is the same in every run."
     flat = {t: y.iloc[0] for t, y in swarm.final_losses().items() if len(y) > 1 and y.nunique() == 1}
     return [f'{path}: {t!r} is {value:g} in every run; it cannot be a target' for t, value in flat.items()]
@@ -349,13 +349,14 @@ def read_tables(mixtures: str | Path,          # a file of weights: one row a ru
     first, second, notes = _name_runs(cells, paths, run, by_order)
     X, lost, said = _weights_of(first, domains, drop_missing)
     points, gone, also = _losses_of(second, targets, drop_missing)
-    X, points, dropped = _without(X, points, list(dict.fromkeys(lost + gone)))
-    notes += said + also + dropped + _common(list(X.index), list(points['run'].unique()), drop_unmatched, paths)
+    X, points, dropped = _drop_runs(X, points, list(dict.fromkeys(lost + gone)))
+    measured = list(points['run'].unique())
+    notes += said + also + dropped + _check_same_runs(list(X.index), measured, drop_unmatched, paths)
     X = X.loc[[r for r in X.index if r in set(points['run'])]]
     points = check_losses(points[points['run'].isin(X.index)], list(X.index), str(losses))
     made = {'mixtures': str(mixtures), 'losses': str(losses), 'notes': notes}
     swarm = Swarm(name or Path(mixtures).stem, X, points, made)
-    notes += _no_targets(swarm, losses)
+    notes += _note_constants(swarm, losses)
     for note in notes: warnings.warn(note, stacklevel=2)
     return swarm
 
@@ -397,7 +398,7 @@ def read_mixtures(path: str | Path, # a folder of YAML files in the authors' for
     return weights
 
 # %% ../nbs/17_tables.ipynb #5b53071a
-def _once(path):
+def _refuse_twice(path):
     "Make the function that refuses a name that appears twice in JSON."
     def pairs(items):
         names = [k for k, _ in items]
@@ -409,7 +410,7 @@ def _once(path):
 def _content(path: Path):
     "Read JSON or YAML, whatever is in it."
     text = path.read_text('utf-8')
-    if path.suffix.lower() == '.json': return json.loads(text, object_pairs_hook=_once(path))
+    if path.suffix.lower() == '.json': return json.loads(text, object_pairs_hook=_refuse_twice(path))
     import yaml
     try: return yaml.safe_load(text)
     except yaml.YAMLError as e: raise ValueError(f'{path}: not readable: {e}') from None
