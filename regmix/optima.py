@@ -136,7 +136,7 @@ def _inside(problem, p, t):
 
 # %% ../nbs/65_optima.ipynb #023bb908
 def _widest(problem, total):
-    "Return the point furthest from all walls, and the least distance in their scales, below 0 where they leave nothing."
+    "Return the point furthest from all walls, and the least distance in their scales (below 0: nothing is left)."
     from scipy.optimize import linprog
     G, low, high, d = problem.G, problem.low, problem.high, len(problem.low)
     scale, width = np.maximum(np.ptp(G, axis=1), 1e-3), (high - low)[:, None]
@@ -227,7 +227,7 @@ class _Fair:
         return np.concatenate([bound, self.most])
 
     def best(self, t, tolerance):
-        "Find the mixture at which nobody is worse than t: the nearest to the prior, or (kl = 0) that with the lowest sum."
+        "Find the mixture at which nobody is worse than t: nearest to the prior, or (kl = 0) with the lowest sum."
         A, w = (np.empty((0, self.A.shape[1])), []) if self.limits['kl'] else (self.A, self.w)
         rows = np.concatenate([self.A, self.rows])
         return lowest(A, w, **self.limits, rows=rows, most=self.top(t), tolerance=tolerance)[0]
@@ -352,7 +352,7 @@ def search(
 class Proposal:
     "A mixture, and what one must know about it."
     mixture: pd.Series       # (d,) weights by domain
-    predicted: pd.DataFrame  # index target, columns value, low, high (NaN without an interval), under the prior (if given)
+    predicted: pd.DataFrame  # index target; value, low, high (NaN without an interval), under the prior (if given)
     gap: float               # how far the law's value can be above the lowest; NaN where not known, as after a search
     distance: float          # share of the weight that would have to move to the nearest training mixture
     usual: float             # the same among the training mixtures: nineteen in twenty lie nearer than this
@@ -506,7 +506,7 @@ def _searched(ask, aim, seed, trained):
                      'allow a larger margin, or wider limits')
 
 def _solve(model, aim, seed=0, trained=None, ask=None):
-    "Compute the best mixture where the laws are convex, else search for it; say how far its value can be above the lowest."
+    "Compute the best mixture where the laws are convex, else search; say how far it can be above the lowest."
     A = _exponents(model)
     if A is not None: return _computed(A, aim, model.target_names_)
     return _searched(ask or [scorer(m) for m in model.models_], aim, seed, trained), np.nan
