@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.linalg import cho_solve, cholesky
+from scipy.linalg.lapack import dpotri
 from scipy.spatial.distance import cdist, pdist, squareform
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -331,21 +332,16 @@ class SmoothProcess(GaussianProcessRegressor):
         self.kernel_.theta = theta
         (variance, length, noise), y, n = self.kernel_.settings, self.y_train_, len(self.y_train_)
         apart = pdist(self.X_train_ / length, 'sqeuclidean')
-        near = np.exp(-0.5 * apart)
-        by_variance, by_length = squareform(variance * near), squareform(near * apart * variance)
-        np.fill_diagonal(by_variance, variance)
-        K = by_variance.copy()
+        near = variance * np.exp(-0.5 * apart)   # of each pair of runs, once
+        K = squareform(near)
         np.fill_diagonal(K, variance + noise + self.alpha)
         try: L = cholesky(K, lower=True, check_finite=False)
         except np.linalg.LinAlgError: return -np.inf, np.zeros_like(theta)
         alpha = cho_solve((L, True), y, check_finite=False)
-        fit = np.einsum('ik,ik->k', y[:, None], alpha[:, None])[0]
-        inner = np.multiply.outer(alpha, alpha)
-        inner -= cho_solve((L, True), np.eye(n, order='F'), overwrite_b=True, check_finite=False)
-        slopes = [_in_turn(inner * by_variance), _in_turn(inner * by_length), _in_turn(inner.diagonal() * noise)]
-        return -0.5 * fit - np.log(np.diag(L)).sum() - n / 2 * np.log(2 * np.pi), 0.5 * np.array(slopes)
-
-def _in_turn(terms): return np.cumsum(terms)[-1]   # one after another, as scikit-learn adds them: the same bits
+        value = -0.5 * y @ alpha - np.log(np.diag(L)).sum() - n / 2 * np.log(2 * np.pi)
+        inner = np.multiply.outer(alpha, alpha) - dpotri(L, lower=True)[0].T   # right on and above the diagonal
+        by_pair, by_run = 2 * near * squareform(inner, checks=False), inner.trace()
+        return value, 0.5 * np.array([by_pair.sum() + variance * by_run, by_pair @ apart, noise * by_run])
 
 # %% ../nbs/55_laws.ipynb #ab7abd8f
 def _process(domains, target):

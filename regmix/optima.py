@@ -136,7 +136,7 @@ def _inside(problem, p, t):
 
 # %% ../nbs/65_optima.ipynb #023bb908
 def _widest(problem, total):
-    "Return the point furthest from all walls, and the least distance in their scales (below 0: they leave nothing)."
+    "Return the point furthest from all walls, and the least distance in their scales (below 0: nothing is left)."
     from scipy.optimize import linprog
     G, low, high, d = problem.G, problem.low, problem.high, len(problem.low)
     scale, width = np.maximum(np.ptp(G, axis=1), 1e-3), (high - low)[:, None]
@@ -289,12 +289,17 @@ def project(X: np.ndarray,    # (n, d) any numbers
             high: np.ndarray,
            ) -> np.ndarray:   # (n, d) the nearest mixtures within the limits
     "Bring points to the nearest mixture within limits (a shift and a clip; the shift by halving)."
+    low, high = np.tile(low, (len(X), 1)), np.tile(high, (len(X), 1))   # a row a point: twice as fast as `np.clip`
+    moved = np.empty(X.shape)
+    def clipped(shift):
+        np.maximum(np.add(X, shift, out=moved), low, out=moved)
+        return np.minimum(moved, high, out=moved)
     least, most = (low - X).min(1, keepdims=True), (high - X).max(1, keepdims=True)
     for _ in range(60):
         shift = (least + most) / 2
-        small = np.clip(X + shift, low, high).sum(1, keepdims=True) < 1
+        small = clipped(shift).sum(1, keepdims=True) < 1
         least, most = np.where(small, shift, least), np.where(small, most, shift)
-    return np.clip(X + most, low, high)
+    return clipped(most)
 
 # %% ../nbs/65_optima.ipynb #dd603cc2
 def _first(centre, n, rng, also):
@@ -347,7 +352,7 @@ def search(
 class Proposal:
     "A mixture, and what one must know about it."
     mixture: pd.Series       # (d,) weights by domain
-    predicted: pd.DataFrame  # index target; columns value, low, high (NaN: no interval), under the prior (if given)
+    predicted: pd.DataFrame  # index target; value, low, high (NaN without an interval), under the prior (if given)
     gap: float               # how far the law's value can be above the lowest; NaN where not known, as after a search
     distance: float          # share of the weight that would have to move to the nearest training mixture
     usual: float             # the same among the training mixtures: nineteen in twenty lie nearer than this
@@ -501,7 +506,7 @@ def _searched(ask, aim, seed, trained):
                      'allow a larger margin, or wider limits')
 
 def _solve(model, aim, seed=0, trained=None, ask=None):
-    "Compute the best mixture where the laws are convex, else search; say how far its value can be above the lowest."
+    "Compute the best mixture where the laws are convex, else search; say how far it can be above the lowest."
     A = _exponents(model)
     if A is not None: return _computed(A, aim, model.target_names_)
     return _searched(ask or [scorer(m) for m in model.models_], aim, seed, trained), np.nan

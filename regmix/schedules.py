@@ -25,7 +25,7 @@ from .measures import evaluate
 from .mixtures import check_mixtures, distance
 from .training import train_swarm
 from .proxies import Group, TrainConfig, domains_at, draw_positions, pick_chunks, random_stream
-from .simulation import score, simulate
+from .simulation import candidates, scorer
 from .swarms import Swarm
 
 # %% ../nbs/78_schedules.ipynb #7299892e
@@ -110,10 +110,10 @@ class Proposed:
 
 class _At:
     "The law of a stage as a function of the mixture alone, from one level of loss if it asks for one."
-    def __init__(self, law, level=None): self.law, self.level = law, level
+    def __init__(self, law, level=None): self.ask, self.level = scorer(law), level
     def predict(self, X):
         X = np.asarray(X, float)
-        return score(self.law, X if self.level is None else np.c_[X, np.full(len(X), self.level)])
+        return self.ask(X if self.level is None else np.c_[X, np.full(len(X), self.level)])
 
 def _new_law(law, domains, target):
     from sklearn.base import clone
@@ -158,21 +158,33 @@ class Transitions(_Stages):
 RULES = {'horizons': Horizons, 'transitions': Transitions}
 
 # %% ../nbs/78_schedules.ipynb #d8a10c09
+def _mean_of_best(at, drawn, k):   # the law of a stage, chunks of mixtures, how many to average
+    "Average the best k of the mixtures; of equal ones the first count."
+    y = np.concatenate([at.predict(X) for X in drawn])
+    first = np.argsort(y, kind='stable')[:k]
+    if k >= 10 and y[first[0]] == y[first[-1]]:
+        warnings.warn(f'the {k} best candidates have one and the same prediction: the regression cannot tell them '
+                      'apart (LightGBM needs at least 40 runs, and more to be of use)', stacklevel=4)
+    chunk, row = np.divmod(first, len(drawn[0]))
+    mean = np.array([drawn[i][j] for i, j in zip(chunk, row)]).mean(axis=0)
+    return mean / mean.sum()
+
 def search_stages(
     stages: Horizons | Transitions,   # fitted
     alpha: pd.Series,                 # (d,) parameters of the Dirichlet: the prior times a strength
-    n: int = 1_000_000,               # candidates for each stage
+    n: int = 1_000_000,               # candidates, the same for all stages
     k: int = 100,                     # how many of the best to average
-    seed: int = 0,                    # of the candidates, the same for all stages
+    seed: int = 0,                    # of the candidates
 ) -> Proposed:
     "Search a mixture for each stage, as RegMix searches one (section 3.3 and 3.4)."
-    level, rows = None, []
+    if not 1 <= k <= n: raise ValueError(f'k={k} of n={n} candidates: k must lie between 1 and n')
+    drawn, level, rows = list(candidates(alpha[stages.domains], n, seed)), None, []
     for i in range(len(stages.points)):
         at = stages._at(i, level)
-        rows.append(simulate(at, alpha[stages.domains], n, k, seed).mixture)
-        level = float(at.predict(rows[-1].to_numpy()[None])[0])
+        rows.append(_mean_of_best(at, drawn, k))
+        level = float(at.predict(rows[-1][None])[0])
     begins = pd.Index([0, *(t / stages.points[-1] for t in stages.points[:-1])], name='begins', dtype=float)
-    schedule = pd.DataFrame(rows).set_axis(begins)
+    schedule = pd.DataFrame(rows, begins, stages.domains)
     return Proposed(schedule, stages.predict(schedule), stages.target)
 
 # %% ../nbs/78_schedules.ipynb #37ee50e1
