@@ -245,8 +245,12 @@ def unknown(
     name,        # what was given
     known,       # what could have been given
 ) -> ValueError: # to be raised
-    "Make the error for a name that is not known."
-    return ValueError(f"no {what} {str(name)!r}; choose from {', '.join(map(str, known))}")
+    "Make the error for a name that is not known, with the name that may have been meant."
+    from difflib import get_close_matches
+    known = [str(k) for k in known]
+    near = get_close_matches(str(name), known, n=1)
+    hint = f' (did you mean {near[0]!r}?)' if near else ''
+    return ValueError(f"no {what} {str(name)!r}{hint}; choose from {', '.join(known)}")
 
 # %% ../nbs/05_files.ipynb #25564112
 def moved(

@@ -83,7 +83,8 @@ class Section:
 # %% ../nbs/92_runner.ipynb #e9297aa4
 def _stage(name, given):
     given = {'name': name} | given
-    stage, after = given.pop('notebook'), given.pop('after', None)
+    stage, after = given.pop('notebook', ''), given.pop('after', None)
+    if stage not in KINDS: raise unknown('stage', stage, KINDS)
     kind, last = KINDS[stage]
     home = given.get('folder') or f'build/{kind}/{name}'
     return Section(name, ROOT/f'nbs/stages/{stage}.ipynb', given, home, last, after)
@@ -280,15 +281,22 @@ class Outcome:
     seconds: float = 0.0
     wrote: tuple = ()     # pairs (path from the root, SHA-256), in figures/
 
+def _not_written(section, written):
+    "Say that a notebook did not write its result, and what it wrote in its place."
+    beside = sorted(p.name for p in written if p.parent == section.result.parent)
+    if not beside: return f'{section.notebook} ran but did not write {section.result}'
+    return (f"{section.notebook} ran but wrote {', '.join(beside)} in place of {section.result.name}: the name of an exhibit's "
+            "notebook is that of the exhibit whose rows it adds, with '_ours' at the end if they come from our own swarms")
+
 def _outcome(section, warm):
     start, count = time.monotonic(), len(files.WRITTEN)
     try: execute(section.notebook, section.log, section.given, warm)
     except NotebookFailed as e:
         missing = e.ename == 'AuthorsLogsMissing'
         return Outcome('skipped' if missing else 'failed', e.evalue if missing else str(e))
-    if not section.result.is_file():
-        return Outcome('failed', f'{section.notebook} ran but did not write {section.result}')
-    drawn = {Path(p) for p in files.WRITTEN[count:] if Path(p).is_relative_to(FIGURES)}
+    written = {Path(p).resolve() for p in files.WRITTEN[count:]}
+    if not section.result.is_file(): return Outcome('failed', _not_written(section, written))
+    drawn = {p for p in written if p.is_relative_to(FIGURES) or p.is_relative_to(BUILD/'ledger')}
     wrote = tuple((p.relative_to(ROOT).as_posix(), sha256_of(p)) for p in sorted(drawn) if p.is_file())
     return Outcome('ran', '', time.monotonic() - start, wrote)
 
@@ -311,6 +319,8 @@ def _child(section, warm, cores_each, pipe):
     try: found = _outcome(section, warm)
     except BaseException as e: found = Outcome('failed', f'{section.notebook}: {type(e).__name__}: {e}')
     pipe.send(astuple(found))
+    loky = sys.modules.get('joblib.externals.loky')
+    if loky: loky.get_reusable_executor().shutdown(wait=True, kill_workers=True)   # idle workers stay for five minutes
 
 # %% ../nbs/92_runner.ipynb #5a25fa31
 _fork = multiprocessing.get_context('fork' if 'fork' in multiprocessing.get_all_start_methods() else 'spawn')
@@ -501,7 +511,11 @@ def _arguments(argv):
     option('--log', help='where the executed page goes, if a notebook was named by its path')
     option('--jobs', type=int, help='notebooks at once (default: one a core)')
     args = p.parse_args(argv)
+    for s in args.set:
+        if '=' not in s: p.error(f'--set {s}: give NAME=VALUE')
     args.set = {k: yaml.safe_load(v) for k, _, v in (s.partition('=') for s in args.set)}
+    for path in [args.params, *(n for n in args.names if n.endswith('.ipynb'))]:
+        if not (ROOT/path).is_file(): p.error(f'there is no file {path}')
     return args
 
 # %% ../nbs/92_runner.ipynb #bc887934
@@ -515,7 +529,7 @@ def main(argv: list = None) -> int:  # exit status
         print(f'{args.names[0]}: ran; the page is {page} ({time.monotonic() - start:.0f} s)')
         return 0
     own, known = sections(params), _known(params)
-    if args.list: return print(*own) or 0
+    if args.list: return print(*(args.names and sorted(graph(args.names, known)) or own)) or 0
     os.environ.update(THREADS)
     known |= {n: _changed(known[n], args.set, args.corpus) for n in args.names or own if n in known}
     return _report(build(args.names or list(own), known, args.jobs), start, params, not args.names)
