@@ -28,8 +28,7 @@ beyond: $(READY) ## what the paper does not have: laws, optima, schedules (minut
 	@$(RUNNER) --params nbs/params/beyond.yaml $(ONLY)
 
 test: $(READY) ## rules of the notebooks, the notebooks themselves, pytest
-	$(PY) -m pytest -n 2 --dist loadfile
-	$(BIN)/nbdev_test --skip_folder_re '^[_.]|^stages$$|^exhibits$$|^beyond$$|^walkthrough$$' --n_workers 2
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal
 
 # TEXT: a folder of text by domain, by default what the installation carries; TARGETS: the domains whose loss should be low, by default all of TEXT;
 # SET: other parameters of nbs/walkthrough/your_corpus.ipynb, as in SET="n=64 domain_bytes=0"

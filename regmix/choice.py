@@ -9,7 +9,7 @@ __all__ = ['COLUMNS', 'RULE', 'GIVEN', 'FORMAT', 'too_few', 'make_folds', 'scale
            'score_unseen', 'measured_on', 'write_fit', 'save_fit', 'load_fit']
 
 # %% ../nbs/57_choice.ipynb #afa860e9
-import hashlib, json, os, time, warnings
+import hashlib, json, time, warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
@@ -20,7 +20,7 @@ import pandas as pd
 from sklearn.base import clone
 
 from .files import unknown, versions, whole_folder, write_file
-from .laws import LAWS, law_named, spread
+from .laws import LAWS, law_named
 from .measures import draws_interval, evaluate, rho_interval
 from .regression import MixtureRegressor, curve_draws
 from .swarms import Swarm

@@ -9,7 +9,7 @@ __all__ = ['TrainConfig', 'learning_rate', 'random_stream', 'draw_positions', 'd
            'load_checkpoint']
 
 # %% ../nbs/40_proxies.ipynb #102845ed
-import dataclasses, hashlib, math, os, tempfile
+import hashlib, math, os, tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("tokenizers")
 
-from regmix.corpora import _chunks, build_corpus, is_valid, load_corpus, load_tokenizer, origin_of, train_tokenizer
+from regmix.corpora import _chunks, build_corpus, is_valid, load_corpus, load_tokenizer, train_tokenizer
 from regmix.installed import read_installed
 from regmix.text import Document, LowestRanks, chain, domain_files, read_dataset, read_folder, read_pile
 
@@ -381,7 +381,7 @@ def test_a_killed_build_leaves_no_corpus_and_is_cleared_by_the_next(tmp_path):
 
 @pytest.mark.parametrize("file", ["train/law.bin", "valid/web.bin", "tokenizer.json", "valid/web.docs.parquet", "corpus.json"])
 def test_damage_is_found_by_file(tmp_path, file):
-    corpus = build_corpus(documents(), tmp_path/"c", **SMALL)
+    build_corpus(documents(), tmp_path/"c", **SMALL)
     path = tmp_path/"c"/file
     if file == "corpus.json": path.write_text(path.read_text().replace('"eos": 0', '"eos": 1'))
     elif file.endswith("parquet"):

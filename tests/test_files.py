@@ -131,7 +131,7 @@ def rehearse(write, home):
 
 def rehearse_all(home):
     "Rehearse every writer with and without an exchange of folders; a trace of what failed is left in its folder."
-    import pyarrow.parquet   # once, and not in each child; nothing of it is used here, so that forking is safe
+    import pyarrow.parquet   # noqa: F401 (once, and not in each child; nothing of it is used here, so that forking is safe)
     exchange = files._exchange
     for name, write, _ in WRITERS:
         for way in WAYS:

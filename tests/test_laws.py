@@ -1,5 +1,4 @@
 """Laws: derivatives are right, order and names do not matter, bad tables are refused, small tables do not break them."""
-import os
 import warnings
 
 import numpy as np

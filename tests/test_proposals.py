@@ -1,6 +1,5 @@
 """Proposals: the same thing from Python, the shell and the stages; intervals that keep what was measured; caveats that speak when they must."""
 import json
-import warnings
 from dataclasses import replace
 
 import numpy as np

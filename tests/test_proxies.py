@@ -10,29 +10,8 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
-from regmix.corpora import build_corpus
-from regmix.proxies import Group, TrainConfig, draw_domains, load_checkpoint, plan, random_stream, save_checkpoint
-from regmix.text import Document
-
-CONFIG = TrainConfig(model="80K", tokens=24_000, context=32, batch=4, lr=3e-3, evals=3, eval_tokens=512)
-
-
-@pytest.fixture(scope="session")
-def corpus(tmp_path_factory):
-    "Three domains of made-up text that a small model can tell apart."
-    rng = np.random.default_rng(0)
-    words = {"sea": "wave salt tide reef gull foam".split(), "sum": [str(i) for i in range(50)],
-             "law": "whereas hereby party clause shall void".split()}
-    docs = [Document(d, " ".join(rng.choice(w, 400)), f"{d}/{i}", None) for d, w in words.items() for i in range(40)]
-    folder = tmp_path_factory.mktemp("corpora")/"toy"
-    return build_corpus(lambda: iter(docs), folder, vocab_size=300, valid_fraction=0.2, progress=False)
-
-
-@pytest.fixture(scope="session")
-def mixtures():
-    table = np.vstack([np.eye(3), np.random.default_rng(1).dirichlet([1, 1, 1], 5)])
-    return pd.DataFrame(table, columns=["sea", "sum", "law"], index=[f"r{i}" for i in range(8)])
-
+from regmix.proxies import Group, draw_domains, load_checkpoint, plan, random_stream, save_checkpoint
+from toys import CONFIG
 
 # ---------------------------------------------------------------- which text, when
 
@@ -71,23 +50,25 @@ def test_streams_and_draws_are_what_committed_swarms_were_made_with():
 
 
 def test_every_step_is_read_once_and_none_beyond_the_last(corpus, mixtures):
-    group, steps = Group(corpus, mixtures.iloc[:1], CONFIG), []
+    config, steps = dataclasses.replace(CONFIG, tokens=4_000), []
+    group = Group(corpus, mixtures.iloc[:1], config)
     batches = group.batches
     group.batches = lambda step: (steps.append(step), batches(step))[1]
     group.train()
-    assert steps == list(range(CONFIG.steps))
+    assert steps == list(range(config.steps))
 
 
 # ---------------------------------------------------------------- a group is its members
 
 def test_group_equals_members_and_its_order_does_not_matter(corpus, mixtures):
-    group = Group(corpus, mixtures.iloc[:4], CONFIG).train()
-    turned = Group(corpus, mixtures.iloc[[3, 1, 0, 2]], CONFIG).train()
-    alone = Group(corpus, mixtures.iloc[[3]], CONFIG).train()
+    config = dataclasses.replace(CONFIG, tokens=10_000)
+    group = Group(corpus, mixtures.iloc[:4], config).train()
+    turned = Group(corpus, mixtures.iloc[[3, 1, 0, 2]], config).train()
+    alone = Group(corpus, mixtures.iloc[[3]], config).train()
     for other in (turned, alone):   # sums in another order: a difference in the last bits, which training magnifies
         np.testing.assert_allclose(other.train_losses[0, :40], group.train_losses[3, :40], atol=2e-4)
-        np.testing.assert_allclose(other.losses[CONFIG.steps][0], group.losses[CONFIG.steps][3], atol=0.03)
-    assert np.ptp(group.losses[CONFIG.steps], axis=0).min() > 0.5      # and the mixtures do matter
+        np.testing.assert_allclose(other.losses[config.steps][0], group.losses[config.steps][3], atol=0.03)
+    assert np.ptp(group.losses[config.steps], axis=0).min() > 0.5      # and the mixtures do matter
 
 
 def test_a_seed_changes_weights_and_data(corpus, mixtures):

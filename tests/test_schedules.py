@@ -1,9 +1,6 @@
 """Schedules: what is derived from trajectories, and what a run that is trained on one reads."""
 import dataclasses
 import json
-import signal
-import subprocess
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -125,28 +122,17 @@ def test_a_plan_is_that_of_its_stages(corpus):
         for i in range(0, len(chunk), batches.chunks[name]): assert len(set(chunk[i:i + batches.chunks[name]])) == len(chunk[i:i + batches.chunks[name]])
 
 
-KILLED = """
-import sys
-import pandas as pd, torch
-from regmix.proxies import TrainConfig
-from regmix.schedules import train_scheduled
-torch.set_num_threads(1)
-if __name__ == "__main__":
-    s = pd.read_json(sys.argv[3]).set_axis([0, 0.25])
-    train_scheduled({"a": s, "b": s}, sys.argv[1], sys.argv[2], TrainConfig(model="80K", tokens=30_000, context=32, batch=4, lr=6e-3, evals=3, eval_tokens=256), [0, 1], group=2, every=0.1, n_jobs=1, progress=False, precision="float32")
-"""
-
-
-def test_killed_and_resumed_is_bitwise_the_same(corpus, tmp_path):
-    (tmp_path/"s.json").write_text(GOOD.reset_index(drop=True).to_json())
-    def start(name): return subprocess.Popen([sys.executable, "-c", KILLED, str(corpus.folder), str(tmp_path/name), str(tmp_path/"s.json")], cwd=ROOT)
-    def again(name="killed"): return train_scheduled({"a": GOOD, "b": GOOD}, corpus, tmp_path/name, dataclasses.replace(CONFIG, tokens=30_000), [0, 1], group=2, **ONE)
+def test_killed_and_resumed_is_bitwise_the_same(corpus, processes, tmp_path):
+    def given(name): return {"a": GOOD, "b": GOOD}, str(corpus.folder), str(tmp_path/name), CONFIG, [0, 1]
+    def again(name="killed"): return train_scheduled(*given(name), group=2, **ONE)
     again("whole")
-    killed, spent = start("killed"), tmp_path/"killed/groups/00000.spent"
+    killed = processes.Process(target=train_scheduled, args=given("killed"), kwargs=dict(group=2, every=0, **ONE))
+    spent = tmp_path/"killed/groups/00000.spent"
+    killed.start()
     end = time.monotonic() + 60
     while not spent.exists() and time.monotonic() < end: time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    killed.kill()
+    killed.join()
     assert spent.exists() and not (tmp_path/"killed/groups/00000.json").exists(), "killed too late to show anything"
     again()
     a, b = (pd.read_parquet(tmp_path/f/"losses.parquet") for f in ("whole", "killed"))

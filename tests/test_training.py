@@ -1,14 +1,10 @@
 """A swarm's folder: kill -9 and resume, shared folders, refusals, what a swarm says of itself."""
 import dataclasses
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -20,22 +16,29 @@ from regmix.proxies import Group
 from regmix.swarms import load_swarm
 from regmix.text import Document
 from regmix.training import gather, train_group, train_swarm
-from test_proxies import CONFIG, corpus, mixtures   # noqa: F401 (two of them are fixtures)
+from toys import CONFIG, run_script
 
 
 # ---------------------------------------------------------------- kill and resume
 
-def swarm_in_a_process(folder, corpus, extra=""):
+CONFIG = dataclasses.replace(CONFIG, tokens=8_000)
+
+
+def swarm_in_a_process(processes, mixtures, folder, corpus, **options):
     "Start train_swarm on `folder` in a process of its own."
-    code = f"""
-import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
-import pandas as pd, joblib
-from test_proxies import CONFIG
-from regmix.training import train_swarm
-mixtures = pd.read_parquet({str(folder)!r} + '.mixtures').set_index('run')
-train_swarm(mixtures, {str(corpus.folder)!r}, {str(folder)!r}, CONFIG, group=4, n_jobs=1, every=0, progress=False{extra})
-"""
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    options = dict(group=4, n_jobs=1, progress=False) | options
+    process = processes.Process(target=train_swarm, args=(mixtures, str(corpus.folder), str(folder), CONFIG), kwargs=options)
+    process.start()
+    return process
+
+
+def wait_until(true, seconds=60):
+    "Ask again and again until something is true, at most so long."
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end: time.sleep(0.01)
+
+
+def checkpoints(folder): return {(p.name, p.stat().st_mtime_ns) for p in (folder/"groups").glob("*.ckpt")}
 
 
 @pytest.fixture(scope="session")
@@ -48,29 +51,27 @@ def whole(corpus, mixtures, home):
     return train_swarm(mixtures, corpus, home, CONFIG, group=4, n_jobs=1, progress=False)
 
 
-def test_kill_9_and_resume(corpus, mixtures, whole, tmp_path):
+def test_kill_9_and_resume(corpus, mixtures, whole, processes, tmp_path):
     folder = tmp_path/"toy"
-    mixtures.rename_axis("run").reset_index().to_parquet(f"{folder}.mixtures")
     for attempt in range(2):      # killed twice: in the middle of a group
-        process = swarm_in_a_process(folder, corpus)
-        deadline = time.time() + 60
-        while time.time() < deadline and not list((folder/"groups").glob("*.ckpt")): time.sleep(0.02)
-        time.sleep(0.3)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        before = checkpoints(folder)
+        process = swarm_in_a_process(processes, mixtures, folder, corpus, every=0)   # a checkpoint each step
+        wait_until(lambda: checkpoints(folder) - before)
+        process.kill()
+        process.join()
     assert not (folder/"swarm.json").exists() and list((folder/"groups").glob("*.ckpt"))
     again = train_swarm(mixtures, corpus, folder, CONFIG, group=4, n_jobs=1, progress=False)
     pd.testing.assert_frame_equal(again.losses, whole.losses, check_exact=True)
     assert not list((folder/"groups").glob("*.ckpt")) and not list((folder/"groups").glob(".*"))
 
 
-def test_two_processes_share_one_folder(corpus, mixtures, whole, tmp_path):
+def test_two_processes_share_one_folder(corpus, mixtures, whole, processes, tmp_path):
     folder = tmp_path/"toy"
-    mixtures.rename_axis("run").reset_index().to_parquet(f"{folder}.mixtures")
-    first = swarm_in_a_process(folder, corpus)
-    while not (folder/"definition.json").exists() and first.poll() is None: time.sleep(0.02)
-    second = swarm_in_a_process(folder, corpus)
-    assert (first.wait(), second.wait()) == (0, 0), first.stderr.read() + second.stderr.read()
+    first = swarm_in_a_process(processes, mixtures, folder, corpus)
+    wait_until(lambda: (folder/"definition.json").exists() or first.exitcode is not None)
+    second = swarm_in_a_process(processes, mixtures, folder, corpus)
+    first.join(), second.join()
+    assert (first.exitcode, second.exitcode) == (0, 0)
     pd.testing.assert_frame_equal(load_swarm(folder).losses, whole.losses, check_exact=True)
 
 
@@ -93,12 +94,15 @@ def test_a_busy_group_is_left_alone(corpus, mixtures, tmp_path):
     pd.testing.assert_frame_equal(gather(tmp_path/"toy", corpus).losses, swarm.losses, check_exact=True)
 
 
-def test_two_dask_workers_one_killed(corpus, mixtures, whole, tmp_path):
+def test_two_dask_workers_one_killed(corpus, mixtures, whole, processes, tmp_path):
     distributed = pytest.importorskip("distributed")
+    import dask
     import joblib
     import threading
     folder = tmp_path/"toy"
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster, distributed.Client(cluster) as client:
+    copies = dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})   # of `processes`
+    local = dict(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None)
+    with copies, distributed.LocalCluster(**local) as cluster, distributed.Client(cluster) as client:
         pids = list(client.run(os.getpid).values())
         def kill_one():
             while not list((folder/"groups").glob("*.ckpt")): time.sleep(0.02)
@@ -112,6 +116,22 @@ def test_two_dask_workers_one_killed(corpus, mixtures, whole, tmp_path):
 
 def test_loky_workers_give_the_same_bits_as_one(corpus, mixtures, whole, tmp_path):
     swarm = train_swarm(mixtures, corpus, tmp_path/"toy", CONFIG, group=4, n_jobs=2, progress=False)
+    pd.testing.assert_frame_equal(swarm.losses, whole.losses, check_exact=True)
+
+
+def test_a_killed_loky_worker_does_not_stop_the_swarm(corpus, mixtures, whole, tmp_path):
+    import threading
+    folder, mine = tmp_path/"toy", os.getpid()
+    def kill_one():
+        import psutil
+        wait_until(lambda: checkpoints(folder))
+        children = [p for p in psutil.Process(mine).children(recursive=True) if "loky" in " ".join(p.cmdline()) and "tracker" not in " ".join(p.cmdline())]
+        children[0].kill()
+    pytest.importorskip("psutil")
+    thread = threading.Thread(target=kill_one, daemon=True)
+    thread.start()
+    swarm = train_swarm(mixtures, corpus, folder, CONFIG, group=4, n_jobs=2, every=0, progress=False)
+    thread.join(60)
     pd.testing.assert_frame_equal(swarm.losses, whole.losses, check_exact=True)
 
 
@@ -158,23 +178,6 @@ def test_when_all_groups_fail_the_cause_is_said(corpus, mixtures, tmp_path, monk
     monkeypatch.setattr(Group, "advance", failing)
     with pytest.raises(RuntimeError, match=r"2 groups failed.*MemoryError: no room.*0 of 8"):
         train_swarm(mixtures, corpus, tmp_path/"toy", CONFIG, group=4, n_jobs=1, progress=False)
-
-
-def test_a_killed_loky_worker_does_not_stop_the_swarm(corpus, mixtures, whole, tmp_path):
-    import threading
-    folder, mine = tmp_path/"toy", os.getpid()
-    def kill_one():
-        import psutil
-        deadline = time.time() + 60
-        while time.time() < deadline and not list((folder/"groups").glob("*.ckpt")): time.sleep(0.02)
-        children = [p for p in psutil.Process(mine).children(recursive=True) if "loky" in " ".join(p.cmdline()) and "tracker" not in " ".join(p.cmdline())]
-        children[0].kill()
-    pytest.importorskip("psutil")
-    thread = threading.Thread(target=kill_one, daemon=True)
-    thread.start()
-    swarm = train_swarm(mixtures, corpus, folder, CONFIG, group=4, n_jobs=2, every=0, progress=False)
-    thread.join(60)
-    pd.testing.assert_frame_equal(swarm.losses, whole.losses, check_exact=True)
 
 
 def test_many_may_gather_at_once(corpus, whole, home):
@@ -263,13 +266,18 @@ def test_no_workers_and_a_file_in_the_way_are_refused_before_anything_is_written
     assert [p.name for p in tmp_path.iterdir()] == ["file"] and (tmp_path/"file").read_text() == "mine"
 
 
-def test_the_gpu_bench_runs_small_and_keeps_what_it_measured(tmp_path):
-    command = [sys.executable, str(Path(__file__).parent.parent/"bench/gpu.py"), "--small", "--out", str(tmp_path)]
-    first = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+def test_the_gpu_bench_runs_small_and_keeps_what_it_measured(processes, tmp_path):
+    script, logs = Path(__file__).parent.parent/"bench/gpu.py", []
+    for attempt in range(2):
+        given = (tmp_path/f"{attempt}.txt", script, "--small", "--out", tmp_path)
+        process = processes.Process(target=run_script, args=given)
+        process.start()
+        process.join(300)
+        assert process.exitcode == 0
+        logs.append((tmp_path/"gpu.jsonl").read_text())
+    first = (tmp_path/"0.txt").read_text()
     assert "share_of_peak" in first and "80K, K=4" in first
-    log = (tmp_path/"gpu.jsonl").read_text()
-    subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    assert (tmp_path/"gpu.jsonl").read_text() == log and len(log.splitlines()) == 3
+    assert logs[0] == logs[1] and len(logs[0].splitlines()) == 3
 
 
 def test_names_that_moved_are_found_for_one_version():

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from regmix.cli import app
-from regmix.runner import main, perform
+from regmix.runner import execute, main, perform
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT/"nbs/walkthrough/your_corpus.ipynb"
@@ -22,7 +22,7 @@ TOY = dict(targets=["code", "law"], vocab_size=300, n=8, tokens=1024, context=32
 
 
 @pytest.fixture(scope="module")
-def walked(tmp_path_factory):
+def walked(tmp_path_factory, processes):
     "The page, run on a small folder of text: its folder, and what its cells said."
     room = tmp_path_factory.mktemp("walk")
     rng = np.random.default_rng(0)
@@ -30,11 +30,15 @@ def walked(tmp_path_factory):
     for d, many in {"web": 160, "code": 60, "law": 30}.items():
         rows = [{"text": " ".join(rng.choice([*WORDS[d].split(), "the", "of"], 200))} for _ in range(many)]
         (room/"my text"/f"{d}-0.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    before = set((ROOT/"build/corpora").glob("*"))
-    log = perform(PAGE, room/"page.ipynb", {**TOY, "text": str(room/"my text"), "folder": str(room/"out")})
-    nb = nbformat.read(log, 4)
+    before = set((ROOT/"build/corpora").glob("my*text-*"))
+    given = {**TOY, "text": str(room/"my text"), "folder": str(room/"out")}
+    walk = processes.Process(target=execute, args=(PAGE, room/"page.ipynb", given))
+    walk.start()
+    walk.join()
+    nb = nbformat.read(room/"page.ipynb", 4)
+    assert walk.exitcode == 0
     yield room/"out", "\n".join(o.get("text", "") for c in nb.cells if c.cell_type == "code" for o in c.outputs if o.output_type == "stream"), nb
-    for new in set((ROOT/"build/corpora").glob("*")) - before: shutil.rmtree(new)
+    for new in set((ROOT/"build/corpora").glob("my*text-*")) - before: shutil.rmtree(new)
 
 
 def test_what_it_leaves(walked):
@@ -83,6 +87,7 @@ def test_the_shell_lines_do_the_same(walked, monkeypatch):
 
 
 def test_a_wrong_word_is_one_line(tmp_path):
-    with pytest.raises(SystemExit, match="has no parameter 'proxies'; it has text, targets"): main(["nbs/walkthrough/your_corpus.ipynb", "--set", "proxies=3"])
+    with pytest.raises(ValueError, match="has no parameter 'proxies'; it has text, targets"):
+        main(["nbs/walkthrough/your_corpus.ipynb", "--set", "proxies=3"])
     with pytest.raises(SystemExit) as e: perform(PAGE, tmp_path/"page.ipynb", {"text": str(tmp_path/"nowhere")})
     assert str(e.value).splitlines()[-1].startswith("your_corpus.ipynb: AssertionError: text: there is no folder")

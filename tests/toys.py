@@ -1,0 +1,21 @@
+"""What several files of tests share: the settings of a toy model, and cheap processes."""
+import contextlib
+import multiprocessing
+import runpy
+import sys
+
+from regmix.proxies import TrainConfig
+
+CONFIG = TrainConfig(model="80K", tokens=24_000, context=32, batch=4, lr=3e-3, evals=3, eval_tokens=512)
+
+# A server that has imported what is slow to import, and is copied for each process. It never computes anything itself.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["nbdev.test", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "scipy.stats",
+                                  "sklearn.linear_model", "sklearn.model_selection", "lightgbm", "distributed",
+                                  "regmix.training", "regmix.laws"])
+
+
+def run_script(said, script, *argv):
+    "Run a script as Python would, in a process that is there for it alone; `said` is the file for what it prints."
+    sys.argv = [str(script), *map(str, argv)]
+    with open(said, "w") as f, contextlib.redirect_stdout(f): runpy.run_path(str(script), run_name="__main__")
