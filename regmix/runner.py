@@ -285,9 +285,11 @@ def _not_written(section, written):
     "Say that a notebook did not write its result, and what it wrote in its place."
     beside = sorted(p.name for p in written if p.parent == section.result.parent)
     if not beside: return f'{section.notebook} ran but did not write {section.result}'
-    return (f"{section.notebook} ran but wrote {', '.join(beside)} in place of {section.result.name}: the name of an exhibit's "
-            "notebook is that of the exhibit whose rows it adds, with '_ours' at the end if they come from our own swarms")
+    return (f"{section.notebook} ran but wrote {', '.join(beside)} in place of {section.result.name}: "
+            "an exhibit's notebook is named after the exhibit whose rows it adds, "
+            "with '_ours' at the end if they come from our own swarms")
 
+# %% ../nbs/92_runner.ipynb #f6812c05
 def _outcome(section, warm):
     start, count = time.monotonic(), len(files.WRITTEN)
     try: execute(section.notebook, section.log, section.given, warm)
