@@ -250,7 +250,7 @@ def unknown(
     known = [str(k) for k in known]
     near = get_close_matches(str(name), known, n=1)
     hint = f' (did you mean {near[0]!r}?)' if near else ''
-    return ValueError(f"no {what} {str(name)!r}{hint}; choose from {', '.join(known)}")
+    return ValueError(f"no {what} {str(name)!r}; choose from {', '.join(known)}{hint}")
 
 # %% ../nbs/05_files.ipynb #25564112
 def moved(
