@@ -290,15 +290,21 @@ def _not_written(section, written):
             "with '_ours' at the end if they come from our own swarms")
 
 # %% ../nbs/92_runner.ipynb #f6812c05
+def _made(path):
+    "What changes in a file's state when it is written anew."
+    try: state = path.stat()
+    except FileNotFoundError: return None
+    return state.st_ino, state.st_mtime_ns, state.st_size
+
 def _outcome(section, warm):
-    start, count = time.monotonic(), len(files.WRITTEN)
+    start, count, before = time.monotonic(), len(files.WRITTEN), _made(section.result)
     try: execute(section.notebook, section.log, section.given, warm)
     except NotebookFailed as e:
         missing = e.ename == 'AuthorsLogsMissing'
         return Outcome('skipped' if missing else 'failed', e.evalue if missing else str(e))
     written = {Path(p).resolve() for p in files.WRITTEN[count:]}
     rows = section.home == 'build/ledger'   # an exhibit's rows that an earlier run left are not this run's
-    if not section.result.is_file() or rows and section.result.resolve() not in written:
+    if not section.result.is_file() or rows and _made(section.result) == before:
         return Outcome('failed', _not_written(section, written))
     drawn = {p for p in written if p.is_relative_to(FIGURES) or p.is_relative_to(BUILD/'ledger')}
     wrote = tuple((p.relative_to(ROOT).as_posix(), sha256_of(p)) for p in sorted(drawn) if p.is_file())
