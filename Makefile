@@ -12,6 +12,7 @@ endif
 PY := $(BIN)/python
 
 RUNNER = $(PY) -m regmix.runner
+export PYTHONDONTWRITEBYTECODE :=  # where it is set, each process compiles all that it imports
 
 .PHONY: help reproduce beyond mine replicate replicate-target test data export evaluate bench book lab prep install clean
 .DELETE_ON_ERROR:
@@ -93,5 +94,5 @@ clean: ## remove what can be rebuilt (not .venv, not data/authors)
 
 .venv/.ready: pyproject.toml constraints.txt
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[book,eval,test,checks]'
+	.venv/bin/python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt -e '.[book,eval,test,checks]'
 	touch $@
