@@ -14,8 +14,8 @@ from pathlib import Path
 import regmix
 
 # %% auto #0
-__all__ = ['ROOT', 'DATA', 'FIGURES', 'BUILD', 'WRITTEN', 'FITTED_WITH', 'clear_leftovers', 'write_file', 'sha256_of',
-           'refuse_taken', 'whole_folder', 'versions', 'NoResult', 'Result', 'new_result', 'write_tables',
+__all__ = ['ROOT', 'DATA', 'FIGURES', 'BUILD', 'WRITTEN', 'FITTED_WITH', 'clear_leftovers', 'whole_file', 'write_file',
+           'sha256_of', 'refuse_taken', 'whole_folder', 'versions', 'NoResult', 'Result', 'new_result', 'write_tables',
            'save_result', 'load_result', 'cores', 'unknown', 'moved']
 
 # %% ../nbs/05_files.ipynb #34060de1
@@ -83,20 +83,27 @@ def clear_leftovers(
 # %% ../nbs/05_files.ipynb #9c6ddd5d
 WRITTEN = []   # what `write_file` wrote in this process, in order: a runner looks what a notebook drew
 
-def write_file(
-    path: str | Path,   # where to; its folder is made if need be
-    data: str | bytes,  # text is written as UTF-8
-) -> Path:              # the path
-    "Write a file, all or nothing."
+@contextmanager
+def whole_file(
+    path: str | Path,  # where to; its folder is made if need be
+):                     # yields a path to write to
+    "Write a file, all or nothing: it takes its place when the block ends, and leaves no trace if the block fails."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     clear_leftovers(path)
     with _on_its_way(path) as new:
-        new.write_bytes(data if isinstance(data, bytes) else data.encode())
+        yield new
         new.chmod(0o644)
         os.replace(new, path)
-    WRITTEN.append(path)
-    return path
+
+def write_file(
+    path: str | Path,   # as in `whole_file`
+    data: str | bytes,  # text is written as UTF-8
+) -> Path:              # the path
+    "Write text or bytes as a file, all or nothing."
+    with whole_file(path) as new: new.write_bytes(data if isinstance(data, bytes) else data.encode())
+    WRITTEN.append(Path(path))
+    return Path(path)
 
 # %% ../nbs/05_files.ipynb #74ea845c
 def sha256_of(

@@ -5,14 +5,12 @@
 # %% auto #0
 __all__ = ['TrainConfig', 'learning_rate', 'random_stream', 'draw_positions', 'domains_at', 'draw_domains', 'pick_chunks', 'plan',
            'Batches', 'spread_chunks', 'texts_by_host', 'row_losses', 'Validation', 'clip_gradients', 'read_ahead',
-           'Group', 'group_size', 'pick_device', 'pick_precision', 'broken', 'whole_file', 'save_checkpoint',
-           'load_checkpoint']
+           'Group', 'group_size', 'pick_device', 'pick_precision', 'broken', 'save_checkpoint', 'load_checkpoint']
 
 # %% ../nbs/40_proxies.ipynb #102845ed
-import hashlib, math, os, tempfile
+import hashlib, math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +19,7 @@ import pandas as pd
 import torch
 
 from .corpora import Corpus
-from .files import moved, unknown
+from .files import moved, unknown, whole_file
 from .models import (ModelConfig, count_parameters, cross_entropy, hidden, init_weights, model_config, 
                            softmax_rows, token_losses)
 
@@ -451,24 +449,6 @@ def _first_break(group, k):
     for step, losses in sorted(group.losses.items()):   # it broke in the last step, or only when it was measured
         for domain, loss in zip(group.validation.domains, losses[k]):
             if not np.isfinite(loss): return dict(step=step, why=f'the loss on {domain} is no number')
-
-# %% ../nbs/40_proxies.ipynb #d02ce76b
-@contextmanager
-def whole_file(
-    path: str | Path,  # where to; its folder is made if need be
-):                     # yields a path to write to
-    "Write a file, all or nothing: it takes its place when the block ends, and leaves no trace if the block fails."
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(prefix=f'.{path.name}-', dir=path.parent)
-    os.close(handle)
-    try:
-        yield Path(part)
-        os.chmod(part, 0o644)
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
 
 # %% ../nbs/40_proxies.ipynb #5c29a723
 def save_checkpoint(

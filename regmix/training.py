@@ -20,11 +20,11 @@ import pandas as pd
 import torch
 
 from .corpora import Corpus, load_corpus
-from .files import BUILD, ROOT, cores, unknown, versions, write_file
+from .files import BUILD, ROOT, cores, unknown, versions, whole_file, write_file
 from .mixtures import check_mixtures
 from .models import ModelConfig, count_parameters, export, model_config
 from .proxies import (Group, TrainConfig, broken, group_size, load_checkpoint, pick_device, pick_precision, 
-                            save_checkpoint, texts_by_host, whole_file)
+                            save_checkpoint, texts_by_host)
 from .swarms import LOSS_COLUMNS, Swarm, load_swarm
 
 # %% ../nbs/45_training.ipynb #871a747f
