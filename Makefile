@@ -85,7 +85,7 @@ book: $(READY) ## run every chapter and the walk-through in place, so that the p
 	$(MAKE) prep
 
 lab: $(READY) ## open the book in JupyterLab
-	$(PY) -m jupyter lab nbs/index.ipynb
+	$(PY) -m jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/nbs/index.ipynb
 
 install: $(READY) ## make .venv with everything pinned
 
