@@ -155,6 +155,16 @@ def _prior_of(source, **text):
     written = Path(source).is_file() or any((Path(source)/name).is_file() for name in ('corpus.json', 'swarm.json'))
     return read_weights(source) if written else _corpus(source, **text).prior
 
+# %% ../nbs/95_cli.ipynb #5b0c71b1
+def _note_seldom(table):
+    "Say which domains the mixtures will teach next to nothing about, and what would."
+    from regmix.mixtures import seldom_used
+    used = seldom_used(table)
+    if used.empty: return
+    counts = ', '.join(f'{d!r} in {n}' for d, n in used.items())
+    _say(f'note: of the {len(table)} mixtures few have a weight above 0 for: {counts}. Runs on them will say little '
+         f'about it; --floor {min(0.002, 0.2 / table.shape[1]):g} gives every domain that much in each')
+
 # %% ../nbs/95_cli.ipynb #a8cd6d93
 @_command('regmix sample prior.json --n 64 --out mixtures.csv\nregmix sample my_text --n 64 --out mixtures.csv')
 def sample(
@@ -164,6 +174,7 @@ def sample(
     n: _option(int, 'Number of mixtures.', '--n') = 64,
     temperature: _option(float, 'Exponent on the prior: 1 keeps it, 0 makes all domains equal.') = 0.5,
     bound: _option(float, 'Largest weight of a domain, times its share in the prior.') = 15.0,
+    floor: _option(float, 'Weight that every domain has at least, in every mixture.') = 0.0,
     seed: _Seed = 0, overwrite: _Overwrite = False,
     corpora: _Corpora = Path('corpora'), vocab_size: _Vocab = 2048, max_bytes: _MaxBytes = None,
     text_field: _TextField = 'text',
@@ -172,7 +183,8 @@ def sample(
     from regmix.mixtures import sample_mixtures
     _free(out, overwrite)
     prior = _prior_of(source, corpora=corpora, vocab_size=vocab_size, max_bytes=max_bytes, text_field=text_field)
-    table = sample_mixtures(prior, n, seed=seed, temperature=temperature, bound=bound)
+    table = sample_mixtures(prior, n, seed=seed, temperature=temperature, bound=bound, least=floor)
+    _note_seldom(table)
     _write_mixtures(table, out, overwrite)
     told = {'out': out, 'mixtures': len(table), 'domains': list(table.columns), 'seed': seed}
     return told, f'{out}: {len(table)} mixtures of {table.shape[1]} domains'

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BEHIND', 'PAPER', 'RELEASE', 'BATCH', 'PREFIX', 'as_prior', 'tempered', 'dirichlet', 'epochs', 'max_weights',
-           'round_to_grid', 'sample_mixtures', 'effective_domains', 'coverage', 'distance', 'check_mixtures',
-           'check_weights', 'load_mixture', 'save_mixture', 'save_mixtures', 'load_mixtures']
+           'round_to_grid', 'sample_mixtures', 'effective_domains', 'coverage', 'seldom_used', 'distance',
+           'check_mixtures', 'check_weights', 'load_mixture', 'save_mixture', 'save_mixtures', 'load_mixtures']
 
 # %% ../nbs/10_mixtures.ipynb #920ce124
 import difflib, re, warnings
@@ -210,6 +210,7 @@ class _Recipe:
     floor: float
     step: float | None
     exact_sum: bool
+    least: float = 0.0
 
 def _need(ok, what: str):
     if not ok: raise ValueError(what)
@@ -224,6 +225,7 @@ def _check_recipe(r: _Recipe, d: int) -> None:
     _need(r.spacing in ('log', 'uniform'), f"spacing = {r.spacing!r}: choose from 'log' and 'uniform'")
     _need(0 <= r.floor < 1 / d,
           f"floor = {r.floor!r}: must be at least 0 and below 1 / {d}, or a mixture could lose all its weights")
+    _need(0 <= r.least < 1 / d, f"least = {r.least!r}: must be at least 0 and below 1 / {d}: {d} domains must share 1")
     _need(r.step is None or 0 < r.step <= 1 / d, f"step = {r.step!r}: None, or above 0 and at most 1 / {d}")
 
 # %% ../nbs/10_mixtures.ipynb #ddb87e17
@@ -235,6 +237,16 @@ def _check_numbers(n: int, oversample: int, min_distance: float | None) -> None:
     _need(_whole(oversample), f"oversample = {oversample!r}: a whole number of at least 1")
     _need(min_distance is None or 0 < min_distance < 1, f"min_distance = {min_distance!r}: None, or between 0 and 1")
 
+# %% ../nbs/10_mixtures.ipynb #5b0c71aa
+def _lifted(x: np.ndarray,      # (n, d) mixtures
+            given: np.ndarray,  # (d,) which domains have text
+            recipe: _Recipe,
+           ) -> np.ndarray:     # (n, d)
+    "Give each domain that has text its least weight, and share the rest as it was; on a grid the next point counts."
+    least, step = recipe.least, recipe.step
+    if step is not None: least = np.ceil(least / step - 1e-9) * step
+    return np.where(given, least + (1 - given.sum() * least) * x, 0)
+
 # %% ../nbs/10_mixtures.ipynb #b3f2e876
 def _batch(alpha: np.ndarray,   # (d,) the tempered prior
            top: np.ndarray,     # (d,) the largest weights
@@ -245,6 +257,7 @@ def _batch(alpha: np.ndarray,   # (d,) the tempered prior
     "Draw candidates and return those that survive, rounded."
     strengths = _strengths(recipe.strength, recipe.levels, recipe.spacing, n, rng)
     x = dirichlet(strengths * alpha, n, rng)
+    if recipe.least > 0: x = _lifted(x, alpha > 0, recipe)
     if (top < 1).any(): x = x[(x <= top).all(axis=1)]
     if recipe.floor > 0:
         x[x < recipe.floor] = 0
@@ -291,6 +304,13 @@ def _as_mixtures(rows: np.ndarray, domains, n: int, drawn: int, survived: int) -
     out.attrs['sampling'] = {'drawn': drawn, 'within_bound': survived}
     return out
 
+# %% ../nbs/10_mixtures.ipynb #5b0c71ad
+def _check_least(least: float, prior: pd.Series, top: np.ndarray) -> None:
+    "Raise ValueError where the least weight leaves a domain nothing below its largest."
+    if not least: return
+    for domain, high in zip(prior.index[prior > 0], top[prior > 0]):
+        _need(high > least, f"least = {least!r}: {domain!r} may have {high:.3g} at most; lower least, or raise bound")
+
 # %% ../nbs/10_mixtures.ipynb #9744f4fa
 def sample_mixtures(prior: pd.Series | Mapping,        # tokens or shares by domain
                     n: int,                            # number of mixtures
@@ -302,18 +322,20 @@ def sample_mixtures(prior: pd.Series | Mapping,        # tokens or shares by dom
                     spacing: str = 'log',              # are strengths even in 'log' or 'uniform' in value
                     bound: float | pd.Series | Mapping | None = 15.0, # times the prior, or largest weight by domain
                     floor: float = 2e-4,               # weights below become 0
+                    least: float = 0.0,                # weight that each domain with text has at least, in every mixture
                     step: float | None = 2e-4,         # round to multiples of this; None: no rounding
                     exact_sum: bool = True,            # rows on the grid sum to 1; False as in the release
                     oversample: int = 100,             # candidates drawn for each mixture
                     min_distance: float | None = 1e-5, # mixtures closer in L1 count as one; None keeps repetitions
                    ) -> pd.DataFrame:                  # n x d weights, index run '1'..'n', columns the domains
     "Draw mixtures to train small models on (section 3.1, Algorithm 1; presets `PAPER` and `RELEASE`)."
-    prior, recipe = as_prior(prior), _Recipe(strength, levels, spacing, floor, step, exact_sum)
+    prior, recipe = as_prior(prior), _Recipe(strength, levels, spacing, floor, step, exact_sum, least)
     _check_numbers(n, oversample, min_distance)
     _check_recipe(recipe, len(prior))
     if (prior > 0).sum() < 2:
         raise ValueError(f'the prior has text in one domain only ({prior.idxmax()!r}): there is nothing to mix')
     alpha, top = tempered(prior, temperature).to_numpy(), _bounds(prior, bound)
+    _check_least(least, prior, top)
     def draw(m, rng): return _batch(alpha, top, recipe, m, rng)
     rows, survived = _pool(draw, n, len(prior), n * oversample, min_distance, np.random.default_rng(seed))
     return _as_mixtures(rows, prior.index, n, n * oversample, survived)
@@ -335,6 +357,13 @@ def coverage(mixtures: pd.DataFrame, # n x d table of mixtures
     absent, mean = (mixtures == 0).mean().rename('absent'), mixtures.mean().rename('mean')
     spread = mixtures.quantile(list(quantiles)).T.set_axis([f'{100 * x:g}%' for x in quantiles], axis=1)
     return pd.concat([absent, mean, spread], axis=1).rename_axis('domain')
+
+# %% ../nbs/10_mixtures.ipynb #5b0c71ae
+def seldom_used(mixtures: pd.DataFrame, # n x d table of mixtures
+               ) -> pd.Series:          # index the domains in question; in how many mixtures each has a weight
+    "Find the domains that are above 0 in less than a quarter of the mixtures, or in fewer than ten of twenty or more."
+    used = (mixtures > 0).sum().rename('mixtures')
+    return used[(used < len(mixtures) / 4) | ((used < 10) & (len(mixtures) >= 20))]
 
 # %% ../nbs/10_mixtures.ipynb #d26b4163
 def distance(a: pd.Series,                # (d,) a mixture
