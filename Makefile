@@ -73,6 +73,7 @@ bench: $(READY) ## each claim of speed beside its rival, in one run
 	$(PY) bench/scoring.py
 	$(PY) bench/training.py
 	$(PY) bench/tokenise.py
+	$(PY) bench/size.py
 
 prep: $(READY) ## export the notebooks to regmix/, clean them, make README.md
 	$(BIN)/nbdev_export
