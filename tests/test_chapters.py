@@ -17,7 +17,9 @@ def execute(path):
     return test_nb(path, skip_flags=["slow"], basepath=ROOT)[0]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT/"nbs").glob("[0-9i]*.ipynb"), key=rank), ids=lambda p: p.stem)
+PAGES = [*(ROOT/"nbs").glob("[0-9i]*.ipynb"), ROOT/"nbs/walkthrough/clusters.ipynb"]
+
+@pytest.mark.parametrize("path", sorted(PAGES, key=rank), ids=lambda p: p.stem)
 def test_chapter_runs(path, processes):
     pytest.importorskip("nbdev")
     with ProcessPoolExecutor(1, mp_context=processes, max_tasks_per_child=1) as pool: passed = pool.submit(execute, path).result()

@@ -134,7 +134,7 @@ def test_runnable(path):
     assert not any(c.get("outputs") for c in cells(path, "code")), "stages and exhibits are committed without outputs"
 
 
-@pytest.mark.parametrize("path", WALKS, ids=name)
+@pytest.mark.parametrize("path", [NBS/"walkthrough/your_corpus.ipynb"], ids=name)
 def test_walk(path):
     "A walk-through: parameters like a stage, pictures like a chapter, and for each step the line that does the same in a shell."
     from regmix.runner import parameters
