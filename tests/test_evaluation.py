@@ -26,6 +26,7 @@ from regmix.proxies import TrainConfig
 from regmix.tasks import (Side, kinds_of, make_tasks, raw_nextlines, split_tokens, stand_in_training, window_hashes,
                           wrong_answers)
 from regmix.text import Document
+from toys import run_module
 
 needs_lm_eval = pytest.mark.skipif(TemplateLM is object, reason="lm-eval is not installed")
 KINDS = {"continuation_sea": 4, "continuation_code": 4, "lastword_sea": 1, "nextline_code": 4, "arithmetic_dm_mathematics": 4}
@@ -473,12 +474,15 @@ def test_copies_that_lack_something_are_refused(tmp_path, spoil, message):
 
 
 @needs_lm_eval
-def test_without_a_network_one_line_names_the_missing_data(tmp_path):
-    env = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
-    data = copies(tmp_path/"data")
-    done = subprocess.run([sys.executable, "-m", "regmix.evaluation", "nobody/model", "--tasks", "paper", "--data", str(data)], env=env, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    line = done.stderr.strip().splitlines()[-1]
+def test_without_a_network_one_line_names_the_missing_data(processes, tmp_path):
+    offline, data = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}, copies(tmp_path/"data")
+    asked = ("regmix.evaluation", "nobody/model", "--tasks", "paper", "--data", data)
+    process = processes.Process(target=run_module, args=(tmp_path/"said.txt", offline, *asked))
+    process.start()
+    process.join(600)
+    said = (tmp_path/"said.txt").read_text()
+    assert process.exitcode == 1 and "Traceback" not in said
+    line = said.strip().splitlines()[-1]
     assert "the data of 12 of 14 tasks could not be had" in line and "hellaswag (Rowan/hellaswag)" in line and "sciq (" not in line and "--data" in line
     names = {t.name for t in PAPER_TASKS.values()} - {"sciq", "arc_easy"}
     assert all(f"{n} (" in line for n in names)

@@ -1,6 +1,5 @@
 """Simulation: the fast scorer is LightGBM to the last bit; the search is what sorting everything would give."""
 import builtins
-import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import regmix.forests as forests
 import regmix.simulation as sim
 from regmix.forests import FastForest
 from regmix.simulation import CHUNK, candidates, release_recipe, score, simulate
+from toys import run_with_package
 
 
 def forest(n=200, d=5, leaves=31, trees=20, seed=0, min_child=5, **more):
@@ -180,16 +180,22 @@ def test_the_authors_notebook(authors):
 
 IN_A_PROCESS = """
 import numpy as np, lightgbm as lgb, regmix.forests as f
-assert f.__file__.startswith(sys.argv[1])
+assert f.__file__.startswith(folder)
 X = np.random.default_rng(0).dirichlet(np.ones(3), 200)
 model = lgb.LGBMRegressor(n_estimators=9, verbosity=-1, n_jobs=1).fit(X, X[:, 0])
 assert np.array_equal(f.FastForest.from_lightgbm(model).predict(X), model.predict(X))
 """
 
 
-def started(folder, code=IN_A_PROCESS, **environment):
-    env = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"} | environment
-    return subprocess.Popen([sys.executable, "-c", "import sys" + code, str(folder)], env=env, cwd=folder)
+def started(processes, folder, code=IN_A_PROCESS):
+    process = processes.Process(target=run_with_package, args=(str(folder), code))
+    process.start()
+    return process
+
+
+def ended(process):
+    process.join()
+    return process.exitcode
 
 
 @pytest.fixture
@@ -202,18 +208,18 @@ def copied(tmp_path):
 def kept(folder): return sorted(p for p in folder.rglob("*.nb?") if "forests" in p.name)
 
 
-def test_machine_code_is_shared_by_processes_and_belongs_to_its_source(copied):
-    both = [started(copied) for _ in range(2)]
-    assert [p.wait() for p in both] == [0, 0]
+def test_machine_code_is_shared_by_processes_and_belongs_to_its_source(copied, processes):
+    both = [started(processes, copied) for _ in range(2)]
+    assert [ended(p) for p in both] == [0, 0]
     assert [p.suffix for p in kept(copied)] == [".nbc", ".nbi"]
     no_compiler = IN_A_PROCESS.replace("X =", "assert f._kernel(np.uint8).stats.cache_hits; X =", 1)
     before = [p.stat().st_mtime_ns for p in kept(copied)]
-    assert started(copied, no_compiler).wait() == 0
+    assert ended(started(processes, copied, no_compiler)) == 0
     assert [p.stat().st_mtime_ns for p in kept(copied)] == before
     module = copied/"regmix"/"forests.py"
     module.write_text(module.read_text().replace("total[i] = 0\n", "total[i] = 1\n"))
     changed = IN_A_PROCESS.replace("array_equal", "allclose").replace("X), model", "X) - 1, model")
-    assert started(copied, changed).wait() == 0
+    assert ended(started(processes, copied, changed)) == 0
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("no locator available"), OSError("disk full")])

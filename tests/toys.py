@@ -1,6 +1,7 @@
 """What several files of tests share: the settings of a toy model, and cheap processes."""
 import contextlib
 import multiprocessing
+import os
 import runpy
 import sys
 
@@ -12,10 +13,25 @@ CONFIG = TrainConfig(model="80K", tokens=24_000, context=32, batch=4, lr=3e-3, e
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["nbdev.test", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "scipy.stats",
                                   "sklearn.linear_model", "sklearn.model_selection", "lightgbm", "distributed",
-                                  "regmix.training", "regmix.laws"])
+                                  "regmix.training", "regmix.laws", "regmix.forests", "seaborn", "papermill",
+                                  "torch._dynamo"])   # the last: what every optimiser imports when it is made
 
 
 def run_script(said, script, *argv):
     "Run a script as Python would, in a process that is there for it alone; `said` is the file for what it prints."
     sys.argv = [str(script), *map(str, argv)]
     with open(said, "w") as f, contextlib.redirect_stdout(f): runpy.run_path(str(script), run_name="__main__")
+
+
+def run_module(said, environment, name, *argv):
+    "Do as `python -m name` would, in a process that is there for it alone; `said` is the file for what it prints."
+    os.environ.update(environment)
+    sys.argv = [name, *map(str, argv)]
+    with open(said, "w") as f, contextlib.redirect_stdout(f), contextlib.redirect_stderr(f): runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def run_with_package(folder, code):
+    "Run code that imports the package as it stands in `folder`, as the first import of a process that is there for it alone."
+    for name in [n for n in sys.modules if n.partition(".")[0] == "regmix"]: del sys.modules[name]
+    sys.path.insert(0, folder)
+    exec(code, {"folder": folder})
