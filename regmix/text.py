@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NAME', 'ROWS', 'TEXTS', 'PACKED', 'PILE', 'Document', 'hash_text', 'check_domain_name', 'check_case', 'text_fault',
-           'Problems', 'Reader', 'chain', 'LowestRanks', 'option_for', 'describe_option', 'split_name',
+           'Problems', 'Reader', 'chain', 'LowestRanks', 'option_for', 'domains_named', 'describe_option', 'split_name',
            'domain_of_stem', 'FoundFile', 'some_of', 'say_unread', 'domain_files', 'field_of', 'domain_name',
            'read_folder', 'read_pile', 'read_dataset']
 
@@ -177,11 +177,15 @@ def _as_domain(self,
 Reader.capped, Reader.as_domain = _capped, _as_domain
 
 # %% ../nbs/20_text.ipynb #036a1d27
-def option_for(option,      # one value, or a dict of the exceptions by domain
+def option_for(option,      # one value, or a dict of values by domain, '*' for all others
                domain: str,
                default):    # where the dict says nothing
     "Look up an option for one domain."
-    return option.get(domain, default) if isinstance(option, Mapping) else option
+    return option.get(domain, option.get('*', default)) if isinstance(option, Mapping) else option
+
+def domains_named(option) -> list[str]:
+    "List the domains that an option names."
+    return [d for d in option if d != '*'] if isinstance(option, Mapping) else []
 
 def describe_option(option) -> object:
     "Return an option as JSON can hold it: patterns and functions by their names."
@@ -604,9 +608,8 @@ def _domain_documents(files: list[FoundFile], folder: str, wanted: list | None, 
             if n == 1 and field_of(row, field, _NONE) is _NONE: raise _lacking(file, row, unit, field, 'text_field')
             if wanted is not None and domain not in wanted: problems.left_out[domain] += 1
             elif d := _document(row, domain, where, problems, field, fields.hosts): yield d
-    if isinstance(fields.text, Mapping):
-        for d in fields.text:
-            if d not in names: raise unknown('domain', d, names)
+    for d in domains_named(fields.text):
+        if d not in names: raise unknown('domain', d, names)
     new = [f'{v!r} is {d}' for d, v in names.items() if d != v]
     if new: problems.notes.append(f'{folder}: names of domains: {some_of(new)}')
 
@@ -636,7 +639,7 @@ def _files_with_fields(path: Path, domains: list | None, fields: _Fields) -> tup
     _without_rows(files, unread, fields)
     files = {d: mine for d, mine in files.items() if mine}
     if not files: raise _no_files(path, [], unread)
-    for d in fields.text if isinstance(fields.text, Mapping) and not fields.domain else []:
+    for d in [] if fields.domain else domains_named(fields.text):
         if d not in files: raise unknown('domain', d, files)
     return files, unread
 
@@ -644,7 +647,7 @@ def _files_with_fields(path: Path, domains: list | None, fields: _Fields) -> tup
 def _said(folder: str, files: dict[str, list], fields: _Fields) -> str:
     "Say in one line what the domains of a folder are."
     n = sum(map(len, files.values()))
-    if fields.domain: return f'{folder}: a domain is a value of the field {fields.domain!r} in {n} files'
+    if fields.domain: return f"{folder}: a domain is a value of the field {fields.domain!r} ({n} file{'s'[:n > 1]})"
     counts = [f"{d} ({len(f)} file{'s'[:len(f) > 1]})" for d, f in files.items()]
     return (f"{folder}: a domain is a subfolder, or a file's name without its ending and shard number: "
             f"{some_of(counts, 12)}")
