@@ -275,7 +275,7 @@ def _fails(look: _Look, split: _Split, domain: str, context: int) -> bool:
     held, needs = int(sizes[out].sum()), _needs(total, split, domain, context, 1)
     n, n_out = len(look.sizes), int(out.sum())
     return (held + n_out < needs.valid or total - held + n - n_out < needs.train
-            or n_out in (0, n) or held > needs.most)
+            or n_out in (0, n) or (held > needs.most and split.asked(domain) is None))
 
 def _plan(looks: dict[str, _Look], split: _Split, context: int) -> dict[str, _Plan]:
     "Plan the domains for which a share of the origins does not serve."
