@@ -111,6 +111,7 @@ _SplitBy = _option(list[str], 'What is not torn apart by the split: document, or
                               'domain=rule for one domain. May be given again.', '--split-by')
 _Tokenizer = _option(str, 'A tokenizer.json, a folder with one (such as a corpus), or a name on the hub; '
                           'default: one is trained on the text.', '--tokenizer')
+_Eos = _option(str, "The token that ends a text, where --tokenizer has an unusual one.", '--eos')
 
 def _free(path, overwrite):
     "Refuse an output that is there already, before any work is done."
@@ -127,7 +128,8 @@ def _by_domain(given, what, of=str): # ['body', 'law=text'] -> {'*': 'body', 'la
     return found['*'] if alone and not named else found or None
 
 # %% ../nbs/95_cli.ipynb #a02f7b64
-_TEXT_OPTIONS = 'text_field', 'domain_field', 'valid_fraction', 'split_by', 'vocab_size', 'max_bytes', 'tokenizer'
+_TEXT_OPTIONS = ('text_field', 'domain_field', 'valid_fraction', 'split_by', 'vocab_size', 'max_bytes', 'tokenizer',
+                 'eos')
 
 def _as_options(message): # "with text_field=" -> 'with --text-field'
     "Write the names of options as a shell has them."
@@ -135,7 +137,7 @@ def _as_options(message): # "with text_field=" -> 'with --text-field'
         option = f"--{name.replace('_', '-')}"
         message = re.sub(rf"\b{name}='(\w+)'", rf'{option} \1', message)
         message = re.sub(rf'\b{name}( = |=(?=[\w-]))', f'{option} ', message)
-        message = re.sub(rf'(?<![-\w]){name}(=| names)', lambda m: option + m[1].strip('='), message) 
+        message = re.sub(rf'(?<![-\w]){name}(=| names)', lambda m: option + m[1].strip('='), message)
     return message
 
 def _for_text(source, given):
@@ -146,20 +148,20 @@ def _for_text(source, given):
 
 # %% ../nbs/95_cli.ipynb #d1b50e97
 def _corpus(source, corpora, vocab_size, max_bytes, text_field=None, domain_field=None, valid_fraction=None,
-            split_by=None, tokenizer=None):
+            split_by=None, tokenizer=None, eos=None):
     "Open the corpus of a text, which is built if need be."
     from regmix.corpora import INSTALLED, open_corpus
     if source not in (*INSTALLED, 'pile') and not Path(source).is_dir():
         raise FileNotFoundError(f"{source}: there is no such folder; text is 'installed', 'installed:language', "
                                 "'pile', a folder of text, or a corpus's folder")
-    options = {'domain_field': domain_field, 'tokenizer': tokenizer,
+    options = {'domain_field': domain_field, 'tokenizer': tokenizer, 'eos': eos,
                'text_field': _by_domain(text_field, '--text-field'),
                'valid_fraction': _by_domain(valid_fraction, '--valid-fraction', float),
                'split_by': _by_domain(split_by, '--split-by')}
     given = {name: value for name, value in options.items() if value is not None}
     _for_text(source, given)
     try: return open_corpus(source, corpora, max_bytes=max_bytes, vocab_size=vocab_size, **given)
-    except (ValueError, FileNotFoundError) as e: raise type(e)(_as_options(str(e))) from e
+    except (ValueError, FileNotFoundError, ConnectionError) as e: raise type(e)(_as_options(str(e))) from e
 
 # %% ../nbs/95_cli.ipynb #e915f575
 def _limits(value): # '0.1:0.5', ':0.5', '0.1:' or '0.3', which pins
@@ -212,13 +214,13 @@ def sample(
     seed: _Seed = 0, overwrite: _Overwrite = False,
     corpora: _Corpora = Path('corpora'), vocab_size: _Vocab = 2048, max_bytes: _MaxBytes = None,
     text_field: _TextField = None, domain_field: _DomainField = None, valid_fraction: _ValidFraction = None,
-    split_by: _SplitBy = None, tokenizer: _Tokenizer = None,
+    split_by: _SplitBy = None, tokenizer: _Tokenizer = None, eos: _Eos = None,
 ):
     "Draw mixtures to train small models on, around the shares of your text (Algorithm 1)."
     from regmix.mixtures import sample_mixtures
     _free(out, overwrite)
     text = dict(text_field=text_field, domain_field=domain_field, valid_fraction=valid_fraction, split_by=split_by,
-                tokenizer=tokenizer)
+                tokenizer=tokenizer, eos=eos)
     _for_text(source, text)
     prior = _prior_of(source, corpora=corpora, vocab_size=vocab_size, max_bytes=max_bytes, **text)
     table = sample_mixtures(prior, n, seed=seed, temperature=temperature, bound=bound)
@@ -260,7 +262,7 @@ def train(
                        '--overwrite') = False,
     corpora: _Corpora = Path('corpora'), vocab_size: _Vocab = 2048, max_bytes: _MaxBytes = None,
     text_field: _TextField = None, domain_field: _DomainField = None, valid_fraction: _ValidFraction = None,
-    split_by: _SplitBy = None, tokenizer: _Tokenizer = None,
+    split_by: _SplitBy = None, tokenizer: _Tokenizer = None, eos: _Eos = None,
 ):
     "Train one small model a mixture and measure its loss on every domain; resumes what is there."
     from regmix.tables import read_mixtures
@@ -272,7 +274,7 @@ def train(
                          evals=evals, eval_tokens=eval_tokens, seed=seed)
     try:
         corpus = _corpus(source, corpora, vocab_size, max_bytes, text_field, domain_field, valid_fraction, split_by,
-                         tokenizer)
+                         tokenizer, eos)
         swarm = train_swarm(table, corpus, out, config, seeds,
                             n_jobs=jobs, device=device, keep=keep, overwrite=overwrite, progress=not quiet)
     except KeyboardInterrupt:

@@ -56,7 +56,9 @@ def load_tokenizer(name: str | Path, # a tokenizer.json, a folder with one (such
     from tokenizers import Tokenizer
     path = Path(name)
     if path.is_dir(): path = path/'tokenizer.json'
-    if path.is_file(): return Tokenizer.from_file(str(path)), 'file'
+    if path.is_file():
+        try: return Tokenizer.from_file(str(path)), 'file'
+        except Exception as e: raise ValueError(f"{path}: holds no tokenizer ({e})") from e
     if path.suffix == '.json' or path.is_absolute() or str(name).startswith('.'):
         raise FileNotFoundError(f"{name}: there is no tokenizer.json; give a file, a folder that holds one, "
                                 "or a name on the hub such as 'EleutherAI/gpt-neox-20b'")
@@ -172,8 +174,7 @@ def _check_options(split: _Split, vocab_size: int = 257, context: int = 1):
         if not 0 < f < 1: raise ValueError(f"valid_fraction = {f!r}: give a share between 0 and 1")
     for r in _values(split.by):
         if r is not None and not isinstance(r, re.Pattern) and r not in RULES:
-            raise ValueError(f"split_by = {r!r}: choose from {', '.join(RULES)}, or a compiled pattern (re.compile), "
-                             "or one of these for each domain")
+            raise ValueError(f"split_by = {r!r}: choose from {', '.join(RULES)}; in Python also a compiled pattern")
     _check_vocabulary(vocab_size)
     for name, n in (('valid_tokens', split.valid_tokens), ('context', context)):
         if n is not None and n < 1: raise ValueError(f"{name} = {n!r}: give a number of tokens above 0")
@@ -199,6 +200,7 @@ class _Look:
         has = np.ones(len(ranks), bool) if by_document else ~np.array(self.no_origin, bool)
         return ranks[has], np.array(self.sizes, np.int64)[has]
 
+# %% ../nbs/25_corpora.ipynb #ed70a95c
 def _look(documents: Iterable[Document], split: _Split,
           looks: dict,  # domain -> _Look, to be filled
          ) -> Iterator[Document]:
@@ -308,9 +310,9 @@ def _say_copies(domains: dict) -> list[str]: # domain -> _Domain
     "Say how many documents were copies."
     copies = sorted((-d.duplicates, name) for name, d in domains.items() if d.duplicates)
     if not copies: return []
-    def told(name): return f'{domains[name].duplicates} of {domains[name].found} in {name}'
+    told = [f'{-n} of {domains[name].found} in {name}' for n, name in copies]
     n, of = -sum(c for c, _ in copies), sum(d.found for d in domains.values())
-    return [f"{n} of {of} documents are exact copies of others and were dropped: {some_of([told(d) for _, d in copies])}"]
+    return [f"{n} of {of} documents are exact copies of others and were dropped: {some_of(told)}"]
 
 def _say_left_out(problems: Problems) -> list[str]:
     "Say how many documents are of no domain that was asked for."
@@ -614,9 +616,8 @@ def _described(split: _Split) -> dict:
     options = {name: describe_option(value) for name, value in vars(split).items() if name != 'plans'}
     return options | {'by': options['by'] or 'source'}
 
-def _made(folder: Path, domains: dict, problems: Problems, facts: dict, about: dict, split: _Split, context: int) -> dict:
-    "Check the domains, write what is known of their documents, and return what the manifest says of them."
-    _check_domains(domains, split, context)
+def _made(folder: Path, domains: dict, problems: Problems, facts: dict, about: dict, split: _Split) -> dict:
+    "Write what is known of the domains' documents, and return what the manifest says of them."
     for domain in domains.values(): _write_rows(folder, domain)
     notes = [*problems.notes, *_say_left_out(problems), *_say_plans(split), *_say_copies(domains)]
     return {'source': facts, 'tokenizer': about, 'dtype': _dtype(about), 'split': _described(split),
@@ -634,7 +635,7 @@ def build_corpus(documents,                          # a reader, a list, or a fu
                  eos: str | None = None,             # the token that ends a text, where its name is unusual
                  valid_fraction: float | Mapping = 0.05, # share of the origins held out; or a dict, domain -> share
                  valid_tokens: int | None = None,    # validation tokens that every domain must have; None: one context
-                 split_by: str | re.Pattern | Mapping | None = None, # rule of `origin_of` ('origin' is 'source'); or a dict, domain -> rule; None: the source, or the document where sources are too few
+                 split_by: str | re.Pattern | Mapping | None = None, # rule of `origin_of`, or a dict, domain -> rule; None: source or document
                  seed: int = 0,                      # decides which origins are held out
                  context: int = 256,                 # tokens a model sees at once; each side of a domain must hold more
                  overwrite: bool = False,            # replace a corpus that is there?
@@ -655,7 +656,8 @@ def build_corpus(documents,                          # a reader, a list, or a fu
             plans = _better_plans(domains, looks, split, context) if attempt == 0 else {}
             if not plans: break
             split, sample = _with_plans(read, split, split.plans | plans)
-        made = _made(new, domains, problems, getattr(documents, 'facts', {'kind': 'documents'}), about, split, context)
+        _check_domains(domains, split, context)
+        made = _made(new, domains, problems, getattr(documents, 'facts', {'kind': 'documents'}), about, split)
         head = {'format': FORMAT, 'name': name or folder.name}
         _write_manifest(new, head | made | {'versions': versions(('tokenizers',))})
     _warn([n for n in made['notes'] if n not in getattr(documents, 'problems', Problems()).notes])
@@ -896,20 +898,20 @@ def open_corpus(source: str | Path,           # one of INSTALLED, 'pile', a fold
                 cache: str | Path,            # where corpora are built
                 *,
                 max_bytes: float = None,      # UTF-8 bytes of each domain that are used at most
-                text_field: str | Mapping = 'text', # of the rows in a folder of text, such as 'meta.text'; or domain -> field
+                text_field: str | Mapping = 'text', # of the rows in a folder; or domain -> field
                 domain_field: str | None = None, # of the rows in a folder: the domain; None: files' names say it
                 tokenizer: str | Path | None = None, # as `load_tokenizer` has it; None: trained on the text
                 **options,                    # of `build_corpus`
                ) -> Corpus:
     "Open a corpus, or build it from its source once: a folder is one text, by whatever path it is named."
-    if (Path(source)/'corpus.json').is_file(): return load_corpus(source)
-    if max_bytes is not None and not (isinstance(max_bytes, int | float) and max_bytes >= 0):
-        raise ValueError(f'max_bytes={max_bytes!r}: give a number of bytes, such as 1e6, or None for all')
-    source = str(source) if str(source) in (*INSTALLED, 'pile') else str(Path(source).resolve())
-    fields = {} if text_field == 'text' else {'text_field': text_field}
+    fields = {} if text_field in (None, 'text') else {'text_field': text_field}
     if domain_field: fields['domain_field'] = domain_field
     options = {name: value for name, value in options.items() if value is not None}
     if tokenizer not in (None, 'bpe'): options['tokenizer'] = tokenizer
+    if (Path(source)/'corpus.json').is_file(): return _load_as_it_is(source, fields, options)
+    if max_bytes is not None and not (isinstance(max_bytes, int | float) and max_bytes >= 0):
+        raise ValueError(f'max_bytes={max_bytes!r}: give a number of bytes, such as 1e6, or None for all')
+    source = str(source) if str(source) in (*INSTALLED, 'pile') else str(Path(source).resolve())
     reader, state = _open_source(source, max_bytes, fields)
     folder = Path(cache)/f'{domain_name(Path(source).name)}-{_key(source, state, max_bytes, fields, options)}'
     return _built(folder, reader, options)
@@ -921,6 +923,13 @@ def _key(source: str, state, max_bytes, fields: dict, options: dict) -> str: # 1
     if 'tokenizer' in options: options['tokenizer'] = _identity(options['tokenizer'])
     key = [FORMAT, regmix.__version__, source, state, max_bytes, options]
     return _hash_json(key + [fields] if fields else key)[:10]
+
+def _load_as_it_is(folder: str | Path, fields: dict, options: dict) -> Corpus:
+    "Open a corpus; raise ValueError at an option that would have made it another one."
+    for name in (*fields, 'tokenizer', 'split_by'):
+        if name in fields or name in options:
+            raise ValueError(f"{folder} is a corpus already, so {name}= changes nothing: give the folder of its text")
+    return load_corpus(folder)
 
 def _built(folder: Path, reader: Reader, options: dict) -> Corpus:
     "Build a corpus if it is not there, and open it."

@@ -222,3 +222,55 @@ def test_a_folder_by_any_path_is_one_corpus(tmp_path, monkeypatch):
     assert len(found) == 1 and len(list((tmp_path/"cache").iterdir())) == 1
     other = open_corpus("text", "cache", tokenizer=str(min(found)), valid_fraction={"a": .2, "*": .1}, **SMALL)
     assert other.manifest["tokenizer"]["kind"] == "file" and other.facts("a")["valid_documents"] > other.facts("b")["valid_documents"] > 0
+
+
+# --- in the shell ---
+
+def ask(*words):
+    "What a command prints, its error line, and its code."
+    from typer.testing import CliRunner
+    from regmix.cli import app
+    done = CliRunner().invoke(app, list(map(str, words)))
+    return done.stdout, done.stderr, done.exit_code
+
+
+def test_every_remedy_of_a_text_is_an_option(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/"t").mkdir()
+    (tmp_path/"t"/"00.jsonl").write_bytes(jsonl({"doc": {"body": f"{s} {i} {WORDS * 20}"}, "set": s, "source": "one"} for i in range(40) for s in "ab"))
+    words = ["sample", "t", "--n", "3", "--vocab-size", "300", "--overwrite", "--out", "m.csv"]
+    _, err, code = ask(*words, "--domain-field", "set")
+    assert code == 2 and "t/00.jsonl" not in err and "00.jsonl: the first line has no field 'text', only 'doc.body', 'set', 'source': name the field that holds the text with --text-field" in err
+    assert "name the field that holds the domain with --domain-field" in ask(*words, "--domain-field", "meta.set")[1]
+    fields = ["--domain-field", "set", "--text-field", "a=doc.body", "--text-field", "b=doc.body"]
+    _, err, code = ask(*words, *fields, "--split-by", "origin")
+    assert code == 2 and "split it by document (--split-by document)" in err
+    _, err, code = ask(*words, *fields, "--split-by", "document", "--valid-fraction", "0.1", "--valid-fraction", "b=0.4")
+    assert code == 0, err
+    _, err, code = ask(*words, *fields)
+    assert code == 0 and "note: split by document, as the sources are too few: a (" in err
+    assert "--split-by 'day': choose from document" in ask(*words, *fields, "--split-by", "day")[1]
+    assert "--valid-fraction 'x'" in ask(*words, *fields, "--valid-fraction", "x")[1].replace("*=", "")
+    corpus = next((tmp_path/"corpora").iterdir())
+    _, err, code = ask(*words, *fields, "--tokenizer", corpus)
+    assert code == 0, err
+    assert "so --tokenizer changes nothing" in ask("sample", corpus, "--out", "m.csv", "--overwrite", "--tokenizer", corpus)[1]
+    (tmp_path/"tok").mkdir()
+    (tmp_path/"tok"/"tokenizer.json").write_text("{}")
+    assert "tokenizer.json: holds no tokenizer" in ask(*words, *fields, "--tokenizer", "tok")[1]
+
+
+def test_a_folder_of_programs_and_licences_is_sampled_without_an_option(tmp_path, monkeypatch):
+    "Original names, packed or not, copies, an odd encoding: as a machine carries them."
+    monkeypatch.chdir(tmp_path)
+    for i in range(40):
+        for name, text in {f"changelogs/pkg{i}/changelog.Debian.gz": f"pkg ({i % 11}.0) unstable; urgency=low\n" + WORDS * 9, f"python/lib/m{i}.py": f"def f{i}(x):\n" + f"    x = x + {i}\n" * 40,
+                           f"headers/h{i}.h": f"#define A{i} {i}\n" * 40, f"licences/pkg{i}/copyright": f"Files: {i}\nLicense: " + WORDS * 9}.items():
+            path = tmp_path/"deb"/name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    (tmp_path/"deb"/"python"/"lib"/"__init__.py").write_text("")
+    (tmp_path/"deb"/"headers"/"latin.h").write_bytes(b"/* caf\xe9 */")
+    out, err, code = ask("sample", "deb", "--n", 3, "--vocab-size", 300, "--out", "m.csv", "--json")
+    assert code == 0 and json.loads(out)["domains"] == ["changelogs", "headers", "licences", "python"], err
+    for line in ("1 file not read (empty): python/lib/__init__.py", "29 of 160 documents are exact copies", "29 of 40 in changelogs", "1 bad lines were skipped, the first: headers/latin.h", "held out by rank"): assert line in err, line
