@@ -225,8 +225,8 @@ class _Needs(NamedTuple):
 def _needs(total: int, split: _Split, domain: str, context: int, per_token: float) -> _Needs:
     "Return what a domain of `total` bytes needs, where a token stands for `per_token` bytes."
     fraction, least = split.fraction(domain), context + 1
-    return _Needs(least * per_token, max(split.valid_tokens or 0, least) * per_token, fraction * total,
-                  max(.5, 2 * fraction) * total)
+    most = 1 if split.asked(domain) else max(.5, 2 * fraction)   # a rule that was asked for may take what it takes
+    return _Needs(least * per_token, max(split.valid_tokens or 0, least) * per_token, fraction * total, most * total)
 
 def _ceiling(ranks: np.ndarray, sizes: np.ndarray, total: int, needs: _Needs) -> int | None: # None: no way
     "Find how many origins to hold out, lowest ranks first, so that both sides have what they need."
@@ -277,7 +277,7 @@ def _fails(look: _Look, split: _Split, domain: str, context: int) -> bool:
     held, needs = int(sizes[out].sum()), _needs(total, split, domain, context, 1)
     n, n_out = len(look.sizes), int(out.sum())
     return (held + n_out < needs.valid or total - held + n - n_out < needs.train
-            or n_out in (0, n) or (held > needs.most and split.asked(domain) is None))
+            or n_out in (0, n) or held > needs.most)
 
 def _plan(looks: dict[str, _Look], split: _Split, context: int) -> dict[str, _Plan]:
     "Plan the domains for which a share of the origins does not serve."
@@ -493,7 +493,7 @@ def _too_short(domain: _Domain, split: _Split, train: int, valid: int) -> str:
     "Say that a domain has too little text, or that the rule that was asked for does not serve."
     what, rule = f'domain {domain.name!r}', split.asked(domain.name)
     need = f"{train:,} for training and {valid:,} for validation"
-    if rule not in (None, 'document') and domain.documents > 1 and domain.tokens >= train + valid:
+    if rule not in (None, 'document') and domain.tokens >= train + valid:
         return (f"{what} cannot be split by {describe_option(rule)}: of its {domain.tokens:,} tokens "
                 f"{domain.valid.tokens:,} fall to validation, and it needs {need}: "
                 "split it by document (split_by='document')")

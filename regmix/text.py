@@ -349,6 +349,7 @@ def _survey(folder: Path) -> tuple[list[tuple[Path, list[FoundFile]]], list[Foun
     if not folder.is_dir(): raise FileNotFoundError(f"{folder}: there is no such folder")
     all_files = [(path, _files_at(path, folder)) for path in sorted(folder.iterdir())]
     unread = [f for _, files in all_files for f in files if not f.kind]
+    unread += [FoundFile(p, p.name, None, 'a folder without files') for p, files in all_files if not files]
     return [(path, good) for path, files in all_files if (good := [f for f in files if f.kind])], unread
 
 def _by_domain(entries: list, folder: Path, domains: list | None) -> dict[str, list[FoundFile]]:

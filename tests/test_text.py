@@ -71,12 +71,13 @@ def test_what_is_not_read_is_named_with_the_reason(tmp_path):
         path.write_bytes(data)
     (tmp_path/"law"/"more").symlink_to(tmp_path)
     (tmp_path/"law"/"gone.txt").symlink_to(tmp_path/"nowhere")
+    (tmp_path/"news").mkdir()
     reader = read_folder(tmp_path)
     assert texts_of(reader) == {"web": 4, "law": 1}
     notes = "\n".join(reader.problems.notes)
     for name in ("README.md", "manifest.json", "notes.doc", "law/empty.h", "law/more", "law/gone.txt", "sources.csv", "law/side.json"): assert name in notes, name
     for line in ("2 files not read (binary): law/a.pyc, law/b.pyc", "2 files not read (hidden)", "2 files not read (checksums)", "1 file not read (empty): law/empty.h",
-                 "it has no field 'text' but 'id', 'size'"): assert line in notes, line
+                 "it has no field 'text' but 'id', 'size'", "(a folder without files): news"): assert line in notes, line
     read = {f.name for files in domain_files(tmp_path).values() for f in files}
     every = {p.name for p in tmp_path.rglob("*") if not p.is_dir() or p.is_symlink()}
     assert every == read | {n for n in every if n in notes} | {".hidden", "config", "SHA256SUMS", "a.txt.md5"}
@@ -176,6 +177,19 @@ def test_dolma_one_source_for_all_is_split_by_document_and_says_so(tmp_path):
     assert told == [f"split by document, as the sources are too few: wiki ({corpus.facts('wiki')['valid_documents']} of 120 documents held out)"]
     assert corpus.facts("wiki")["split_by"] == "document" and corpus.manifest["notes"] == told
     with pytest.raises(ValueError, match=r"cannot be split by source.*split_by='document'"): built([Document("wiki", f"{i} {WORDS}", "wiki") for i in range(120)], tmp_path/"d", split_by="origin")
+    two = [Document("wiki", f"{i} {WORDS}", "big" if i else "small") for i in range(120)]
+    with pytest.raises(ValueError, match="cannot be split by source"): built(two, tmp_path/"d", split_by="origin", context=40)
+    few = [Document("wiki", f"{i} {WORDS}", f"{i // 40}") for i in range(120)]
+    corpus, told = built(few, tmp_path/"d", split_by={"wiki": "origin"}, valid_fraction=.001)
+    assert corpus.facts("wiki")["valid_documents"] == 40 and "1 of 3 origins held out" in told[0]
+
+
+def test_a_rule_that_was_asked_for_stays_and_what_a_share_does_well_too(tmp_path):
+    docs = [Document("web", f"{i} {WORDS}", f"p{i}", f"s{i % 7}.org") for i in range(210)]
+    corpus, told = built(docs, tmp_path/"c", split_by="host", valid_fraction=.3)
+    held = [is_valid(origin_of(d, "host"), .3) for d in docs]
+    assert 0 < sum(held) < 210 and corpus.facts("web")["valid_documents"] == sum(held) and not told
+    with pytest.raises(ValueError, match="cannot be split by source"): built([Document("a", WORDS * 99, "f")], tmp_path/"d", split_by="source")
 
 
 def test_one_long_document_is_cut_in_two(tmp_path):
