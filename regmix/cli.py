@@ -6,7 +6,7 @@
 __all__ = ['app', 'sample', 'train', 'fit', 'propose', 'export', 'report', 'recipes']
 
 # %% ../nbs/95_cli.ipynb #b9f0ff36
-import contextlib, inspect, json, sys, warnings
+import contextlib, inspect, json, re, sys, warnings
 from functools import wraps
 from pathlib import Path
 from typing import Annotated
@@ -101,20 +101,67 @@ _Seed = _option(int, 'The same seed gives the same answer.', '--seed')
 _Corpora = _option(Path, 'Folder in which tokenised corpora are kept, to be built once.', '--corpora')
 _Vocab = _option(int, 'Tokens of the tokenizer that is trained on the text.', '--vocab-size')
 _MaxBytes = _option(float, 'Bytes of text of each domain that are used at most.', '--max-bytes')
-_TextField = _option(str, 'Field of the rows that holds the text.', '--text-field')
+_TextField = _option(list[str], 'Field of the rows that holds the text, such as body or meta.text; '
+                                'domain=field for one domain. May be given again.', '--text-field')
+_DomainField = _option(str, 'Field of the rows that holds the domain, such as meta.set; '
+                            'default: the names of files and subfolders.', '--domain-field')
+_ValidFraction = _option(list[str], 'Share of the text that is held out, by default 0.05; '
+                                    'domain=share for one domain. May be given again.', '--valid-fraction')
+_SplitBy = _option(list[str], 'What is not torn apart by the split: document, origin (the file or book) or host; '
+                              'domain=rule for one domain. May be given again.', '--split-by')
+_Tokenizer = _option(str, 'A tokenizer.json, a folder with one (such as a corpus), or a name on the hub; '
+                          'default: one is trained on the text.', '--tokenizer')
+_Eos = _option(str, "The token that ends a text, where --tokenizer has an unusual one.", '--eos')
 
 def _free(path, overwrite):
     "Refuse an output that is there already, before any work is done."
     if path is None or overwrite or not Path(path).exists(): return
     raise FileExistsError(f'{path} exists; choose another name, or replace it with --overwrite')
 
-def _corpus(source, corpora, vocab_size, max_bytes, text_field):
+# %% ../nbs/95_cli.ipynb #5e81c9d2
+def _by_domain(given, what, of=str): # ['body', 'law=text'] -> {'*': 'body', 'law': 'text'}; ['body'] -> 'body'
+    "Read an option of the form value or domain=value."
+    if given is None or isinstance(given, str): return given
+    alone, named = [g for g in given if '=' not in g], [g for g in given if '=' in g]
+    if len(alone) > 1: raise ValueError(f'{what} is given twice, {alone[0]} and {alone[1]}: write domain=value')
+    found = _pairs([*named, *(f'*={value}' for value in alone)], what, of)
+    return found['*'] if alone and not named else found or None
+
+# %% ../nbs/95_cli.ipynb #a02f7b64
+_TEXT_OPTIONS = ('text_field', 'domain_field', 'valid_fraction', 'split_by', 'vocab_size', 'max_bytes', 'tokenizer',
+                 'eos')
+
+def _as_options(message): # "with text_field=" -> 'with --text-field'
+    "Write the names of options as a shell has them."
+    for name in _TEXT_OPTIONS:
+        option = f"--{name.replace('_', '-')}"
+        message = re.sub(rf"\b{name}='(\w+)'", rf'{option} \1', message)
+        message = re.sub(rf'\b{name}( = |=(?=[\w-]))', f'{option} ', message)
+        message = re.sub(rf'(?<![-\w]){name}(=| names)', lambda m: option + m[1].strip('='), message)
+    return message
+
+def _for_text(source, given):
+    "Refuse options of a text where there is none to be read."
+    made = Path(source).is_file() or any((Path(source)/name).is_file() for name in ('corpus.json', 'swarm.json'))
+    name = next((n for n, value in given.items() if value), None)
+    if made and name: raise ValueError(f"{source} is no folder of text, so --{name.replace('_', '-')} changes nothing")
+
+# %% ../nbs/95_cli.ipynb #d1b50e97
+def _corpus(source, corpora, vocab_size, max_bytes, text_field=None, domain_field=None, valid_fraction=None,
+            split_by=None, tokenizer=None, eos=None):
     "Open the corpus of a text, which is built if need be."
     from regmix.corpora import INSTALLED, open_corpus
     if source not in (*INSTALLED, 'pile') and not Path(source).is_dir():
         raise FileNotFoundError(f"{source}: there is no such folder; text is 'installed', 'installed:language', "
                                 "'pile', a folder of text, or a corpus's folder")
-    return open_corpus(source, corpora, max_bytes=max_bytes, text_field=text_field, vocab_size=vocab_size)
+    options = {'domain_field': domain_field, 'tokenizer': tokenizer, 'eos': eos,
+               'text_field': _by_domain(text_field, '--text-field'),
+               'valid_fraction': _by_domain(valid_fraction, '--valid-fraction', float),
+               'split_by': _by_domain(split_by, '--split-by')}
+    given = {name: value for name, value in options.items() if value is not None}
+    _for_text(source, given)
+    try: return open_corpus(source, corpora, max_bytes=max_bytes, vocab_size=vocab_size, **given)
+    except (ValueError, FileNotFoundError, ConnectionError) as e: raise type(e)(_as_options(str(e))) from e
 
 # %% ../nbs/95_cli.ipynb #e915f575
 def _limits(value): # '0.1:0.5', ':0.5', '0.1:' or '0.3', which pins
@@ -177,12 +224,16 @@ def sample(
     floor: _option(float, 'Weight that every domain has at least, in every mixture.') = 0.0,
     seed: _Seed = 0, overwrite: _Overwrite = False,
     corpora: _Corpora = Path('corpora'), vocab_size: _Vocab = 2048, max_bytes: _MaxBytes = None,
-    text_field: _TextField = 'text',
+    text_field: _TextField = None, domain_field: _DomainField = None, valid_fraction: _ValidFraction = None,
+    split_by: _SplitBy = None, tokenizer: _Tokenizer = None, eos: _Eos = None,
 ):
     "Draw mixtures to train small models on, around the shares of your text (Algorithm 1)."
     from regmix.mixtures import sample_mixtures
     _free(out, overwrite)
-    prior = _prior_of(source, corpora=corpora, vocab_size=vocab_size, max_bytes=max_bytes, text_field=text_field)
+    text = dict(text_field=text_field, domain_field=domain_field, valid_fraction=valid_fraction, split_by=split_by,
+                tokenizer=tokenizer, eos=eos)
+    _for_text(source, text)
+    prior = _prior_of(source, corpora=corpora, vocab_size=vocab_size, max_bytes=max_bytes, **text)
     table = sample_mixtures(prior, n, seed=seed, temperature=temperature, bound=bound, least=floor)
     _note_seldom(table)
     _write_mixtures(table, out, overwrite)
@@ -222,7 +273,8 @@ def train(
     overwrite: _option(bool, 'Throw away a swarm in this folder that was begun with something else.',
                        '--overwrite') = False,
     corpora: _Corpora = Path('corpora'), vocab_size: _Vocab = 2048, max_bytes: _MaxBytes = None,
-    text_field: _TextField = 'text',
+    text_field: _TextField = None, domain_field: _DomainField = None, valid_fraction: _ValidFraction = None,
+    split_by: _SplitBy = None, tokenizer: _Tokenizer = None, eos: _Eos = None,
 ):
     "Train one small model a mixture and measure its loss on every domain; resumes what is there."
     from regmix.tables import read_mixtures
@@ -233,7 +285,8 @@ def train(
     config = TrainConfig(model=model, tokens=tokens, lr=lr, batch=batch, context=context,
                          evals=evals, eval_tokens=eval_tokens, seed=seed)
     try:
-        corpus = _corpus(source, corpora, vocab_size, max_bytes, text_field)
+        corpus = _corpus(source, corpora, vocab_size, max_bytes, text_field, domain_field, valid_fraction, split_by,
+                         tokenizer, eos)
         swarm = train_swarm(table, corpus, out, config, seeds,
                             n_jobs=jobs, device=device, keep=keep, overwrite=overwrite, progress=not quiet)
     except KeyboardInterrupt:
