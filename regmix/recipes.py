@@ -31,8 +31,11 @@ def rounded(
     mixture: pd.Series,   # (d,) weights by domain, as `clean` takes them
 ) -> pd.Series:           # multiples of `GRID` that sum to 1
     "Round a mixture to what a recipe holds."
-    weights = clean(mixture)
-    return pd.Series(round_to_grid(weights.to_numpy()[None], GRID)[0], weights.index, name='weight')
+    return _on_grid(clean(mixture))
+
+def _on_grid(weights):
+    held = round_to_grid(weights.to_numpy()[None], GRID)[0]
+    return pd.Series(held, weights.index, name='weight')
 
 def _decimal(w: float) -> str: return f'{w:.6f}'.rstrip('0').ljust(3, '0')
 
@@ -54,11 +57,11 @@ def _quoted(text: str) -> str:
 # %% ../nbs/67_recipes.ipynb #7a90c6e5
 def _paths(mixture, paths, ending):
     "List where the data of each domain are; a path that is not given is made of the domain's name."
-    weights, given = clean(mixture), dict(paths or {})
+    domains, given = [str(d) for d in mixture.keys()], dict(paths or {})
     for d in given:
-        if d not in weights.index: raise ValueError(f'paths: {unknown("domain", d, weights.index)}')
+        if d not in domains: raise ValueError(f'paths: {unknown("domain", d, domains)}')
     listed = {d: [p] if isinstance(p, str) or not isinstance(p, list | tuple) else list(p) for d, p in given.items()}
-    return {d: [str(p) for p in listed.get(d, [f'data/{d}{ending}'])] for d in weights.index}
+    return {d: [str(p) for p in listed.get(d, [f'data/{d}{ending}'])] for d in domains}
 
 def _shared(mixture, paths, ending):
     "Give each path its part of its domain's weight: (domain, path, weight) of each."
@@ -337,11 +340,13 @@ def list_recipes() -> pd.DataFrame: # index the formats' names
     return pd.DataFrame(rows).T.rename_axis('format')
 
 # %% ../nbs/67_recipes.ipynb #8169093c
-def _notes(mixture, to, repetition, tokens):
+def _notes(weights, to, repetition, tokens):
     "Say what a recipe does not hold."
-    gone = [d for d, w in clean(mixture).items() if 0 < w and rounded(mixture)[d] == 0]
+    held = _on_grid(weights)
+    gone = [d for d in weights.index if held[d] == 0 < weights[d]]
     if gone:
-        yield f"rounded away, as recipes hold millionths: {', '.join(map(repr, gone))}"
+        more = f' and {len(gone) - 10} more' if len(gone) > 10 else ''
+        yield f"rounded away, as recipes hold millionths: {', '.join(map(repr, gone[:10]))}{more}"
     often = [f'{d} ({t:.1f})' for d, t in (repetition or {}).items() if t > 1]
     if often and not RECIPES[to].keeps:
         length = f', which is a training of {tokens:.4g} tokens' if tokens else ''
@@ -358,7 +363,8 @@ def export_mixture(
     "Write a mixture in the words of a trainer; what the recipe cannot hold is said in a note."
     if to not in RECIPES: raise unknown('format', to, RECIPES)
     if isinstance(mixture, Proposal): mixture, repetition = mixture.mixture, mixture.epochs.dropna().to_dict()
-    for note in _notes(mixture, to, repetition, tokens): warnings.warn(note, stacklevel=2)
-    text = RECIPES[to](mixture, paths=paths, repetition=repetition)
+    weights = clean(mixture)
+    for note in _notes(weights, to, repetition, tokens): warnings.warn(note, stacklevel=2)
+    text = RECIPES[to](weights, paths=paths, repetition=repetition)
     mark = RECIPES[to].comment
     return f'{mark} for a training of {tokens:,.0f} tokens\n{text}' if tokens and mark else text

@@ -7,7 +7,7 @@ __all__ = ['RUN_NAMES', 'read_cells', 'as_numbers', 'run_column', 'as_weights', 
            'Metric', 'suspicious', 'as_plain']
 
 # %% ../nbs/17_tables.ipynb #48b673c7
-import csv, io, json, math, re, warnings
+import csv, io, math, re, warnings
 from dataclasses import dataclass
 from pathlib import Path
 

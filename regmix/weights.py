@@ -31,7 +31,7 @@ def _read_json(path: Path, text: str):
 def _read_text(path: Path) -> str:
     "Read a file of text, or raise ValueError naming the byte at fault."
     if not path.is_file(): raise FileNotFoundError(f'{path}: there is no such file')
-    try: return path.read_text('utf-8-sig')
+    try: return path.read_bytes().decode('utf-8-sig')   # as it is: names may hold any end of line
     except UnicodeDecodeError as e:
         raise ValueError(f'{path}: not readable: byte {e.start} is no UTF-8') from None
 
@@ -214,11 +214,13 @@ def _what(content) -> str:
 
 def _mapping(path, content, keys):
     "Read a number for each domain from a mapping."
-    if _by_name(content, {}): return content
+    flat = _by_name(content, {})
+    if flat and any(_number(v) == _number(v) for v in flat.values()): return flat
     told = content.get('domains') if isinstance(content, dict) else None
     told = told if isinstance(told, dict) and all(isinstance(v, str) for v in told.values()) else {}
     try: hits = _hits(content, told, keys) if isinstance(content, dict) else {}
     except ValueError as e: raise ValueError(f'{path}: {e}') from None
+    if flat and not hits: return flat   # no value is a number: the message will name the first
     if not hits: raise ValueError(f'{path}: {_what(content)}; {_WANTED}')
     first, *others = sorted(hits, key=lambda place: keys.index(place.rpartition('.')[2]))
     left = ', '.join(f'`{place}`' for place in others)
@@ -248,8 +250,8 @@ def _python(text: str, told: dict):
 
 def _blend_file(text: str, told: dict):
     "Read the weights and paths of a shell's line or of a file for `--data-args-path`, or None."
-    lines = [line for line in text.splitlines() if not line.startswith('#')]
-    try: words = shlex.split('\n'.join(lines))
+    text = re.sub(r'\A(#.*\n)+|^# domains: \{.*\}$', '', text, flags=re.M)
+    try: words = shlex.split(text)
     except ValueError: return None
     if '--data-path' in words: words = words[words.index('--data-path') + 1:]
     ends = [i for i, w in enumerate(words) if w.startswith('--')]
@@ -272,7 +274,7 @@ def _two_columns(path: Path) -> pd.Series:
 
 def _told_in(text: str) -> dict:
     "Read the line that says which domain each path belongs to."
-    line = re.search(r'^# domains: (\{.*\})$', text, re.M)
+    line = re.search(r'^# domains: (\{.*\})\r?$', text, re.M)
     try: return json.loads(line[1]) if line else {}
     except json.JSONDecodeError: return {}
 
