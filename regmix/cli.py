@@ -553,7 +553,7 @@ def recipes():
     "List the formats that `regmix export` writes, and whether they are read back (`--prior`, `sample`, `export`)."
     from regmix.recipes import list_recipes
     table = list_recipes()
-    lines = [f"{name:<13} {r['what']} Read back: {r['read back']}. Limit on passes: {r['limit on passes']}."
+    lines = [f"{name:<10} {r['what']} Read back: {r['read back']}. Limit on passes: {r['limit on passes']}."
              for name, r in table.iterrows()]
     return table.to_dict('index'), '\n'.join(lines)
 

@@ -324,7 +324,7 @@ RECIPES = {
     'olmo-core': Recipe(olmo_core, 'max_repetition_ratio', keeps=True),
     'datasets': Recipe(hf_datasets, 'repeats, and ends with the first used up', '.py', keeps=True),
     'megatron': Recipe(megatron, 'none', '.sh', comment=''),
-    'megatron-core': Recipe(megatron_core, 'none', '.json', comment=''),
+    'mcore': Recipe(megatron_core, 'none', '.json', comment=''),
     'nemo': Recipe(nemo, 'none', '.py'),
     'litgpt': Recipe(litgpt, 'once: ends with the first used up', '.py'),
     'nanotron': Recipe(nanotron, 'none'),

@@ -29,7 +29,7 @@ def parsed(to, text):
     if to == "olmix": return {d: e["weight"] for d, e in data["mix"].items()}
     if to == "olmo-core": return {s["source_name"]: s["target_ratio"] for s in data["sources"]}
     if to == "json": return data
-    if to == "megatron-core":
+    if to == "mcore":
         assert {"train", "valid", "test"} <= set(data)
         return blend(data["train"])
     if to == "megatron":
@@ -57,7 +57,7 @@ def parsed(to, text):
 
 
 NAMES = ["web", "dclm:code", "it's", 'a "b"', "Юникод", "two words", "- dash", "yes", "no", "1e5", "1", "a/b", "a#b", "null", "weights", "网页"]
-PATHS = {"megatron": "data/{}_text_document", "megatron-core": "data/{}_text_document", "nemo": "data/{}_text_document",
+PATHS = {"megatron": "data/{}_text_document", "mcore": "data/{}_text_document", "nemo": "data/{}_text_document",
          "litgpt": "data/{}", "nanotron": "data/{}", "streaming": "data/{}"}
 
 
