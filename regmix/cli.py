@@ -198,7 +198,7 @@ def _write_mixtures(table, out, overwrite):
 
 def _prior_of(source, **text):
     "Read the shares of domains from a file, a corpus or a swarm; of any other text, build the corpus first."
-    from regmix.tables import read_weights
+    from regmix.weights import read_weights
     written = Path(source).is_file() or any((Path(source)/name).is_file() for name in ('corpus.json', 'swarm.json'))
     return read_weights(source) if written else _corpus(source, **text).prior
 
@@ -435,8 +435,8 @@ def _asked(fit, limits, importance, kl, guard, worst, seed):
 # %% ../nbs/95_cli.ipynb #7c263d92
 def _weights_of(path, fit, what):
     "Read a number for each domain of the fit."
-    from regmix.tables import read_weights
-    given = read_weights(path)
+    from regmix.weights import named_as, read_tokens, read_weights
+    given = named_as(read_tokens(path) if what == 'tokens' else read_weights(path), fit.domains)
     strange = [d for d in given.index if d not in fit.domains]
     if strange:
         raise ValueError(f'{path}: {what} for {strange[0]!r}, which the fit does not have; '
@@ -559,12 +559,27 @@ def _formats(incomplete: str):
     from regmix.recipes import RECIPES
     return [r for r in RECIPES if r.startswith(incomplete)]
 
+def _places(given, domains): # ['web=a', 'web=b'] -> {'web': ['a', 'b']}
+    "Read where the data of each domain are; a domain may be given several times, and paths may hold a '='."
+    found = {}
+    for item in given or []:
+        parts = item.split('=')
+        names = ['='.join(parts[:i]) for i in range(len(parts) - 1, 0, -1)]
+        if not names: raise ValueError(f'--path {item!r}: write domain=path')
+        name = next((n for n in names if n in domains), names[-1])
+        path = item[len(name) + 1:]
+        if not path: raise ValueError(f'--path {item!r}: write domain=path')
+        if path in found.get(name, []): raise ValueError(f'--path {item!r} is given twice')
+        found.setdefault(name, []).append(path)
+    return found
+
 # %% ../nbs/95_cli.ipynb #5ada3bb1
-@_command('regmix export proposal.json --to megatron --path web=/data/web_text_document')
+@_command('regmix export proposal.json --to megatron --path web=/data/web_text_document\n'
+          'regmix export proposal.json --to olmo-core --path web=pool/a/*.npy --path web=pool/b/*.npy')
 def export(
-    proposal: _argument(Path, 'A proposal, or any file with a weight for each domain.'),
+    proposal: _argument(Path, 'A proposal, or any file with weights, per cent or tokens by domain.'),
     to: _option(str, 'Format: see `regmix recipes`.', '--to', autocompletion=_formats),
-    path: _option(list[str], 'domain=path: where its data are; repeat.', '--path') = None,
+    path: _option(list[str], 'domain=path: where its data are; repeat, for a domain with several paths too.', '--path') = None,
     out: _option(Path, 'File; default: standard output.', '--out', '-o') = None,
     overwrite: _Overwrite = False,
 ):
@@ -575,7 +590,8 @@ def export(
     from regmix.recipes import export_mixture
     told = load_proposal(proposal)
     epochs = {d: e for d, e in (told.get('epochs') or {}).items() if e is not None}
-    text = export_mixture(told['mixture'], to, _pairs(path, '--path', str), epochs)
+    places, tokens = _places(path, told['mixture'].index), (told.get('settings') or {}).get('tokens')
+    text = export_mixture(told['mixture'], to, places, epochs, tokens)
     if out is not None: write_file(out, text)
     return {'to': to, 'out': out, 'text': text}, text if out is None else f'{out}: saved'
 
@@ -599,10 +615,12 @@ def report(
 
 @_command('regmix recipes')
 def recipes():
-    "List the formats that `regmix export` writes."
-    from regmix.recipes import RECIPES
-    found = {name: write.__doc__ for name, write in RECIPES.items()}
-    return found, '\n'.join(f'{name:<12} {what}' for name, what in found.items())
+    "List the formats that `regmix export` writes, and whether they are read back (`--prior`, `sample`, `export`)."
+    from regmix.recipes import list_recipes
+    table = list_recipes()
+    lines = [f"{name:<10} {r['what']} Read back: {r['read back']}. Limit on passes: {r['limit on passes']}."
+             for name, r in table.iterrows()]
+    return table.to_dict('index'), '\n'.join(lines)
 
 # %% ../nbs/95_cli.ipynb #cc0d73f5
 #| eval: false

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['BEHIND', 'PAPER', 'RELEASE', 'BATCH', 'PREFIX', 'as_prior', 'tempered', 'dirichlet', 'epochs', 'max_weights',
            'round_to_grid', 'sample_mixtures', 'effective_domains', 'coverage', 'seldom_used', 'distance',
-           'check_mixtures', 'check_weights', 'load_mixture', 'save_mixture', 'save_mixtures', 'load_mixtures']
+           'check_mixtures', 'check_weights', 'read_yaml', 'load_mixture', 'save_mixture', 'save_mixtures',
+           'load_mixtures']
 
 # %% ../nbs/10_mixtures.ipynb #920ce124
 import difflib, re, warnings
@@ -470,24 +471,40 @@ def check_weights(
     raise ValueError(f'row {i}, column {j}: {X[i, j]} is no weight; fill it in or drop the row')
 
 # %% ../nbs/10_mixtures.ipynb #1a6fe3f9
-def _strict_loader(path: Path):
-    "Make a YAML loader that refuses a key that appears twice."
+def _names_as_text(loader, node) -> list:
+    "Make the keys of a YAML mapping text, as they are written: `no` is a name, and so is `1e5`."
+    keys = [k for k, _ in node.value if not k.tag.endswith(':merge')]
+    loader.flatten_mapping(node)   # `<<`, YAML's way to say: and all of that
+    for key, _ in node.value:
+        if hasattr(key, 'style'): key.tag = 'tag:yaml.org,2002:str'   # a scalar
+    return [k.value for k in keys]
+
+def _strict_loader(path: Path, as_text: bool):
+    "Make a YAML loader that takes names as text, and refuses a name that appears twice."
     import yaml
     class Loader(yaml.SafeLoader):
+        if as_text: yaml_implicit_resolvers = {'<': yaml.SafeLoader.yaml_implicit_resolvers['<']}
         def construct_mapping(self, node, deep=False):
-            keys = [k.value for k, _ in node.value]
+            line, keys = node.start_mark.line + 1, _names_as_text(self, node)
             twice = [k for k in keys if keys.count(k) > 1]
-            if twice:
-                line = node.start_mark.line + 1
-                raise ValueError(f"{path}: key {twice[0]!r} appears twice (line {line} on): keep one")
+            if twice: raise ValueError(f"{path}: key {twice[0]!r} appears twice (line {line} on): keep one")
             return super().construct_mapping(node, deep)
     return Loader
 
-def _read_yaml(path: Path) -> dict: # path of a YAML file
-    "Read a YAML mapping, refusing a key that appears twice."
+# %% ../nbs/10_mixtures.ipynb #5e0c77d1
+def _why(e: Exception) -> str:
+    "Say in one line what is wrong with a YAML file, without its text."
+    mark, problem = getattr(e, 'problem_mark', None), getattr(e, 'problem', None) or getattr(e, 'reason', None)
+    return f"{problem or type(e).__name__}{f', line {mark.line + 1}' if mark else ''}"
+
+def read_yaml(path: str | Path,        # a YAML file
+              as_text: bool = False,   # leave values as they are written, too: weights such as 1e-3 are text in YAML
+             ) -> dict:                # names are text
+    "Read a YAML mapping, or raise ValueError; a name that appears twice is refused."
     import yaml
-    try: out = yaml.load(Path(path).read_text(encoding='utf-8'), _strict_loader(path))
-    except (yaml.YAMLError, UnicodeDecodeError) as e: raise ValueError(f"{path}: not readable as YAML: {e}") from e
+    try: out = yaml.load(Path(path).read_text(encoding='utf-8-sig'), _strict_loader(path, as_text))
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        raise ValueError(f"{path}: not readable as YAML: {_why(e)}") from None
     if isinstance(out, dict): return out
     raise ValueError(f"{path}: expected keys such as `train:` at the top, found {type(out).__name__}")
 
@@ -508,19 +525,20 @@ def _run_name(path: str | Path) -> str: # n12.yaml -> '12', other.yaml -> 'other
 
 # %% ../nbs/10_mixtures.ipynb #068001cd
 def load_mixture(path: str | Path,          # a YAML file in the authors' format
-                 prefix: str = PREFIX,      # what stands before the domain's name in each key of `train:`
+                 prefix: str = PREFIX,      # what stands before each name under `train:`; None: the authors', where all have it
                  tolerance: float = 0.005,  # how far from 1 the weights may sum
                 ) -> pd.Series:             # weights by domain, named by the run; other keys in `.attrs['extra']`
     "Read one mixture from a YAML file."
-    content = _read_yaml(path)
+    content = read_yaml(path)
     train = content.pop('train', None)
     if not isinstance(train, dict) or not train:
         raise ValueError(f"{path}: no key `train:` with a weight for each domain")
+    if prefix is None: prefix = PREFIX if all(key.startswith(PREFIX) for key in train) else ''
     for key in train:
-        if str(key).startswith(prefix): continue
+        if key.startswith(prefix): continue
         raise ValueError(f"{path}: train: {key!r} does not begin with {prefix!r}: "
                          "rename it, or pass the prefix that your files use (prefix='' for none)")
-    weights = {str(k)[len(prefix):]: _as_weight(v, path, k) for k, v in train.items()}
+    weights = {k[len(prefix):]: _as_weight(v, path, k) for k, v in train.items()}
     out = pd.Series(weights, name=_run_name(path))
     if abs(out.sum() - 1) > tolerance:
         raise ValueError(f"{path}: the weights under `train:` sum to {out.sum():.6g}, not to 1 within {tolerance:g}")
@@ -566,7 +584,7 @@ def _by_number(path: Path) -> tuple:
     return not name.isdecimal(), int(name) if name.isdecimal() else 0, path.name
 
 def load_mixtures(folder: str | Path,       # a folder of YAML files, one a run
-                  prefix: str = PREFIX,     # what stands before the domain's name
+                  prefix: str = PREFIX,     # what stands before the domain's name, as in `load_mixture`
                   tolerance: float = 0.005, # how far from 1 the weights of a run may sum
                  ) -> pd.DataFrame:         # n x d, numbered runs in order; what all files share in `.attrs['extra']`
     "Read a folder of mixtures."

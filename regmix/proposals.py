@@ -25,7 +25,8 @@ from .laws import predictive_sd
 from .mixtures import check_mixtures, round_to_grid
 from .optima import Proposal, propose, stability
 from .simulation import score
-from .tables import as_plain, read_weights
+from .tables import as_plain
+from .weights import read_weights
 
 # %% ../nbs/66_proposals.ipynb #08078ce6
 def never_moved(

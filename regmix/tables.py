@@ -4,19 +4,22 @@
 
 # %% auto #0
 __all__ = ['RUN_NAMES', 'read_cells', 'as_numbers', 'run_column', 'as_weights', 'read_tables', 'read_swarm', 'read_mixtures',
-           'read_weights', 'Metric', 'suspicious', 'as_plain']
+           'Metric', 'suspicious', 'as_plain']
 
 # %% ../nbs/17_tables.ipynb #48b673c7
-import csv, io, json, math, re, warnings
+import csv, io, math, re, warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .mixtures import as_prior, check_mixtures, load_mixture, load_mixtures
+from .files import moved
+from .mixtures import check_mixtures, load_mixtures
 from .paper import DOMAINS
 from .swarms import AUTHORS, Swarm, check_losses, load_swarm, long_losses
+
+__getattr__ = moved(__name__, {'read_weights': 'weights.read_weights'})   # the old name, for one version
 
 # %% ../nbs/17_tables.ipynb #067d78c2
 def _text(path: Path) -> str:
@@ -396,69 +399,6 @@ def read_mixtures(path: str | Path, # a folder of YAML files in the authors' for
     weights, _, notes = _weights_of(_Runs(path, table, key, names), None, drop_missing=False)
     for note in notes: warnings.warn(note, stacklevel=2)
     return weights
-
-# %% ../nbs/17_tables.ipynb #5b53071a
-def _refuse_twice(path):
-    "Make the function that refuses a name that appears twice in JSON."
-    def pairs(items):
-        names = [k for k, _ in items]
-        twice = [k for k in names if names.count(k) > 1]
-        if twice: raise ValueError(f'{path}: {twice[0]!r} appears twice: keep one')
-        return dict(items)
-    return pairs
-
-def _content(path: Path):
-    "Read JSON or YAML, whatever is in it."
-    text = path.read_text('utf-8')
-    if path.suffix.lower() == '.json': return json.loads(text, object_pairs_hook=_refuse_twice(path))
-    import yaml
-    try: return yaml.safe_load(text)
-    except yaml.YAMLError as e: raise ValueError(f'{path}: not readable: {e}') from None
-
-# %% ../nbs/17_tables.ipynb #68ec0b2b
-def _mapping(path: Path):
-    "Read a number for each domain from JSON or YAML."
-    if not path.is_file(): raise FileNotFoundError(f'{path}: there is no such file')
-    try: content = _content(path)
-    except (json.JSONDecodeError, UnicodeDecodeError) as e: raise ValueError(f'{path}: not readable: {e}') from None
-    of = content if isinstance(content, dict) else {}
-    if path.suffix.lower() != '.json' and isinstance(of.get('train'), dict): return load_mixture(path, prefix='')
-    if isinstance(of.get('mixture'), dict): return of['mixture']
-    if of: return of
-    raise ValueError(f'{path}: expected a number for each domain, as in {{"web": 0.7, "code": 0.3}}')
-
-# %% ../nbs/17_tables.ipynb #d37e3ce3
-def _tokens_of_folder(path: Path) -> dict:
-    "Read the tokens of each domain off the folder of a corpus, or of a swarm that knows its text."
-    for name in ('corpus.json', 'swarm.json'):
-        if not (path/name).is_file(): continue
-        told = json.loads((path/name).read_text())
-        if name == 'swarm.json': told = told.get('text') or {}
-        if told: return {d: f['train_tokens'] for d, f in told['domains'].items()}
-    raise FileNotFoundError(f'{path}: a folder without the corpus.json of a corpus, '
-                            'or the swarm.json of a swarm that knows its text')
-
-def _two_columns(path: Path) -> pd.Series:
-    "Read a table of two columns, the domain and its number."
-    table = read_cells(path)
-    if table.shape[1] != 2:
-        raise ValueError(f'{path}: {table.shape[1]} columns ({_few(table.columns)}); '
-                         'give two, the domain and its number')
-    domains = list(table.iloc[:, 0])
-    _check_twice(table, domains, table.columns[0], path)
-    return as_numbers(table.iloc[:, 1:], domains, path)[0].iloc[:, 0]
-
-# %% ../nbs/17_tables.ipynb #bb373d54
-def read_weights(path: str | Path, # JSON, YAML, a table of two columns, or the folder of a corpus or of a swarm
-                ) -> pd.Series:    # at least 0, index domain; tokens or shares, as the file has them
-    "Read a number for each domain, or raise ValueError naming the domain at fault."
-    path = Path(path)
-    if path.is_dir(): found = _tokens_of_folder(path)
-    elif path.suffix.lower() in ('.json', '.yaml', '.yml'): found = _mapping(path)
-    else: found = _two_columns(path)
-    try: as_prior(found)
-    except ValueError as e: raise ValueError(f'{path}: {e}') from None
-    return pd.Series(found, dtype=float).rename_axis('domain').rename(index=str)
 
 # %% ../nbs/17_tables.ipynb #8b05e0e3
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ FAULTS = [
     ("fit --mixtures m.csv --losses l.csv --target val_loss --folds 1 --out fit", "folds = 1"),
     ("propose m.csv", "no fit.json"),
     ("export l.csv --to json", "l.csv: 5 columns"),
-    ("export tokens.json --to json", "sums to"),
+    ("export m.csv --to json", "m.csv: 5 columns"),
     ("sample nowhere --out x.csv", "nowhere: there is no such folder"),
     ("sample tokens.json --out x.xlsx", "write .csv, .parquet"),
     ("sample tokens.json --out x.csv --n 0", "n = 0"),
