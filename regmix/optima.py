@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['check_limits', 'Problem', 'lowest', 'fairest', 'project', 'search', 'Proposal', 'domains_like', 'Ball', 'propose',
-           'stability', 'front']
+           'keeps_limits', 'stability', 'front']
 
 # %% ../nbs/65_optima.ipynb #1aacdf4a
 import warnings
@@ -679,17 +679,15 @@ def _walls(A, aim, targets):
         raise ValueError(f'{first}: the guard asks for less than the law can reach anywhere')
     return A[np.isfinite(most)], most[np.isfinite(most)]
 
-def _computed(A, aim, targets):
-    "Return the best mixture of the parts, and how far its value can be above the lowest."
-    rows, most = aim.rows, aim.most - 1e-7   # `lowest` adds as much, which is for guards
-    walls, top = _walls(A, aim, targets)
-    if walls is not None: rows, most = np.concatenate([rows, walls]), np.concatenate([most, top])
-    def solve(rows, most):
-        asked = (aim.importance, aim.prior, aim.kl, aim.low, aim.high, rows, most)
-        return fairest(A, np.exp(A @ aim.prior), *asked) if aim.worst else lowest(A, *asked)
-    return _with_cuts(solve, rows, most, aim.balls)
-
 # %% ../nbs/65_optima.ipynb #6a1f0c42
+def _split(ball, low, high):
+    "Write a ball in weights that come and weights that stay: matrix (d, 2d) to the mixture, limits, row, its sum."
+    c, d = ball.centre, len(low)
+    to_mixture = np.hstack([np.eye(d), np.eye(d)])
+    limits = (np.r_[np.maximum(v - c, 0), np.minimum(v, c)] for v in (low, high))
+    return to_mixture, *limits, np.r_[np.ones(d), np.zeros(d)], ball.radius
+
+# %% ../nbs/65_optima.ipynb #6a1f0c4c
 _CUTS = 200
 
 def _with_cuts(solve, rows, most, balls):
@@ -702,6 +700,27 @@ def _with_cuts(solve, rows, most, balls):
             gained = (p > ball.centre).astype(float)
             rows, most = np.concatenate([rows, gained[None]]), np.append(most, gained @ ball.centre + ball.radius)
     return p, np.nan
+
+def _solver(A, aim, first):
+    "Make the function of (rows, most) that solves, within the ball `first` if there is one."
+    best_worst = None if not aim.worst else np.exp(A @ aim.prior)
+    def solve(rows, most, A=A, q=aim.prior, low=aim.low, high=aim.high):
+        asked = (aim.importance, q, aim.kl, low, high, rows, most)
+        return fairest(A, best_worst, *asked) if aim.worst else lowest(A, *asked)
+    if first is None: return solve
+    M, low, high, row, radius = _split(first, aim.low, aim.high)
+    def split(rows, most):
+        x, gap = solve(np.concatenate([rows @ M, row[None]]), np.append(most, radius), A @ M, None, low, high)
+        return M @ x, gap
+    return split
+
+def _computed(A, aim, targets):
+    "Return the best mixture of the parts, and how far its value can be above the lowest."
+    rows, most = aim.rows, aim.most - 1e-7   # `lowest` adds as much, which is for guards
+    walls, top = _walls(A, aim, targets)
+    if walls is not None: rows, most = np.concatenate([rows, walls]), np.concatenate([most, top])
+    one = aim.balls[0] if aim.balls and not aim.kl else None
+    return _with_cuts(_solver(A, aim, one), rows, most, aim.balls)
 
 # %% ../nbs/65_optima.ipynb #b50cd777
 def _closeness(P, aim):
@@ -830,6 +849,20 @@ def propose(
     q = None if aim.prior is None else aim.mixture(aim.prior)
     return Proposal(mixture, _predicted(model, ask, p, q), gap, *_distances(p, known),
                     _times_read(mixture, available, tokens), _edge(aim, p))
+
+# %% ../nbs/65_optima.ipynb #6a1f0c4e
+def keeps_limits(
+    model: MixtureRegressor,  # fitted
+    mixtures: pd.DataFrame,   # (n, d)
+    **same,                   # limits, as `propose` takes them
+) -> np.ndarray:              # (n,) of bool
+    "Tell which mixtures keep limits, within a millionth."
+    aim = _aim(model, **same)
+    P = mixtures[aim.domains].to_numpy(float)
+    P = P / P.sum(1, keepdims=True)
+    X = aim.parts(P)
+    one_by_one = ((X >= aim.low - 1e-6) & (X <= aim.high + 1e-6)).all(1)
+    return one_by_one & (aim.excess(X) <= 1e-6) & (np.abs(aim.mixture(X) - P) <= 1e-6).all(1)
 
 # %% ../nbs/65_optima.ipynb #f5f87408
 def _again(model, X, Y, rows, aim, seed):
