@@ -400,10 +400,19 @@ def _check_read(low, most, available, tokens, epochs):
                      f'{pd.Series(available)[d]:,.0f} at hand, each read at most {epochs:g} times, for {tokens:,.0f} to be read; '
                      'allow more epochs (epochs=, --max-epochs), fewer tokens (tokens=, --tokens), or a lower limit')
 
+def _check_group_names(given, domains):
+    "Refuse the name of a group where a pattern is meant, and say which."
+    for name in given:
+        inside = [d for d in domains if d.startswith((f'{name}:', f'{name}/'))]
+        if name in domains or not inside: continue
+        pattern = f'{name}{inside[0][len(name)]}*'
+        raise ValueError(f'no domain {name!r}; to limit the sum of {", ".join(inside)}, write {pattern!r}')
+
 def _limits(domains, lower, upper, available=None, tokens=None, epochs=4.0, floor=0.0):
     "Read the limits of each weight."
     if not (np.isfinite(floor) and 0 <= floor * len(domains) <= 1):
         raise ValueError(f'floor = {floor:g}: give at least 0 and at most {1 / len(domains):.4g} (1 over the domains)')
+    _check_group_names([*(lower or {}), *(upper or {})], domains)
     low = _by_name(lower, domains, 'lower limit', 'domain').fillna(0).clip(lower=floor)
     high = _by_name(upper, domains, 'upper limit', 'domain').fillna(1)
     check_limits(low.to_numpy(), high.to_numpy(), domains)

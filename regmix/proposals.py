@@ -180,6 +180,21 @@ def propose_fit(
     return replace(found, predicted=pd.concat([predicted, others]).rename_axis('target'), support=support)
 
 # %% ../nbs/66_proposals.ipynb #d23adb29
+def _ends(proposed):
+    ends = proposed.quantile([0.05, 0.5, 0.95]).T
+    return ends.set_axis(['low', 'median', 'high'], axis=1).rename_axis('domain')
+
+def _resampled_runs(fit, n, seed, asked):
+    "Say between what the weights of the best run measured move."
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(n):
+        rows = np.unique(rng.integers(0, len(fit.mixtures), len(fit.mixtures)))
+        some = replace(fit, mixtures=fit.mixtures.iloc[rows], values=fit.values.iloc[rows])
+        vars(some)['model'] = fit.model   # which only names the domains here
+        run = best_measured(some, **asked)
+        if run is not None: found.append(fit.mixtures.loc[run])
+    return _ends(pd.DataFrame(found))
+
 def resampled_weights(
     fit: Fit,
     n: int = 20,     # resamples of the runs
@@ -188,10 +203,11 @@ def resampled_weights(
     **same,          # what else `propose_fit` was asked
 ) -> pd.DataFrame:   # index domain, columns low, median, high: the middle nine tenths of the weights
     "Propose again from resampled runs, and say between what the weights move."
-    asked = _asked(fit, same, scale) | ({} if extrapolate else {'support': fit.mixtures})
+    asked = _asked(fit, same, scale)
+    if _all_noise(fit) and best_measured(fit, **asked): return _resampled_runs(fit, n, seed, asked)
+    asked = asked | ({} if extrapolate else {'support': fit.mixtures})
     proposed = stability(fit.model, fit.mixtures, fit.losses, n, seed, **asked)
-    ends = proposed.quantile([0.05, 0.5, 0.95]).T
-    return ends.set_axis(['low', 'median', 'high'], axis=1).rename_axis('domain')
+    return _ends(proposed)
 
 # %% ../nbs/66_proposals.ipynb #4ca6b680
 def _distances(p, trained):
