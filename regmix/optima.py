@@ -449,12 +449,13 @@ def _group_rows(domains, lower, upper):
     for what, limits in (('lower', least), ('upper', most)):
         for name, v in limits.items():
             if not 0 <= v <= 1: raise ValueError(f'{what} limit of {name!r} is {v}: give a number from 0 to 1')
-    for name in least:
-        if least[name] > most.get(name, 1):
-            raise ValueError(f'group {name!r} has a lower limit above its upper one: {least[name]:g} to {most[name]:g}')
-    def members(name): return np.isin(domains, domains_like(name, domains))
-    asked = [(name, members(name), v) for name, v in most.items()]
-    asked += [(name, ~members(name), 1 - v) for name, v in least.items()]
+    asked = []
+    for name in dict.fromkeys([*most, *least]):
+        mine, low, high = np.isin(domains, domains_like(name, domains)), least.get(name, 0), most.get(name, 1)
+        if low > high: raise ValueError(f'group {name!r} has a lower limit above its upper one: {low:g} to {high:g}')
+        spare = 2e-6 if 0 < low < 1 and high - low < 2e-6 else 0   # a solver needs room between two walls
+        asked += [(name, mine, high + spare)] if name in most else []
+        asked += [(name, ~mine, 1 - low + spare)] if name in least else []
     return asked
 
 def _shut_or_keep(asked, low, high):
@@ -824,7 +825,7 @@ def _edge(aim, p):
     if aim.support is None: return None
     s, x = aim.support, aim.parts(p)
     top = (x > s['most'] - 1e-6) & (s['most'] < s['high'] - 1e-9)
-    bottom = (x < s['least'] + 1e-6) & (s['least'] > s['low'] + 1e-9)
+    bottom = (x < s['least'] + 1e-6) & (s['least'] > s['low'] + 0.005)   # not worth a word below
     parts = range(len(aim.domains)) if aim.spread is None else [int(np.argmax(c > 0)) for c in aim.spread.T]
     edge = [aim.domains[i] for i, held in zip(parts, top | bottom) if held]
     return {'edge': edge, 'furthest': bool(s['ball'].over(x) > -1e-5), 'widened': s['widened']}

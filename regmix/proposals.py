@@ -322,9 +322,12 @@ def more_than_trained(fit, told):
 # %% ../nbs/66_proposals.ipynb #4cb52ec6
 def far_from_trained(fit, told):
     if not told.get('extrapolates'): return
-    yield (f"The proposal lies far from every trained mixture: {told['distance']:.0%} of the weight would have to move "
+    kept = told.get('support') and not told['support']['widened']
+    where = 'among the runs, but in a corner of them' if kept else 'far from every trained mixture'
+    so = 'Train' if kept else 'What is predicted there is extrapolated: train'
+    yield (f"The proposal lies {where}: {told['distance']:.0%} of the weight would have to move "
            f"to the nearest, while nineteen in twenty of the trained ones have a neighbour within {told['usual']:.0%}. "
-           'What is predicted there is extrapolated: train a run on it before you rely on it.')
+           f'{so} a run on it before you rely on it.')
 
 def driven_out(fit, told):
     if (told.get('support') or {}).get('widened'):
