@@ -210,7 +210,9 @@ def lowest(
     if rest.kl and not (rest.q > 0).all():
         raise ValueError('the prior is 0 for a domain that may have weight: the divergence from it would be infinite; '
                          'give it an upper limit of 0')
-    p = _descend(rest, _start(rest, 1 - problem.low.sum()), max(tolerance / unit, 1e-11))
+    start = _start(rest, 1 - problem.low.sum())
+    p = _descend(rest, start, max(tolerance / unit, 1e-11))
+    if not np.isfinite(p).all(): p = start   # walls so close that no step fits between them
     answer[free] = p
     return answer, unit * _gap(rest, p)
 
@@ -547,14 +549,14 @@ _WIDER = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)   # of the way from what runs h
 def _support(runs, low, high, G, h, balls):
     "Narrow limits (d,) to where runs (n, d) have been: limits, a ball, and whether either had to give way."
     centre, least, most = runs.mean(0), np.clip(runs.min(0), low, high), np.clip(runs.max(0), low, high)
-    radius, beyond = Ball(centre, 0.0).over(runs).max(), (least > runs.max(0)).any()
+    radius, beyond = Ball(centre, 0.0).over(runs).max(), (least > runs.max(0)) | (most < runs.min(0))
     down = next(t for t in _WIDER if (least + t * (low - least)).sum() <= 1 + 1e-12)
     up = next(t for t in _WIDER if (most + t * (high - most)).sum() >= 1 - 1e-12)
     for wider in _WIDER:
         a, b = least + max(wider, down) * (low - least), most + max(wider, up) * (high - most)
         move = _least_move(centre, a, b, G, h, balls)
         if np.isfinite(move): break
-    forced = bool(wider or down or up or move > radius or beyond)
+    forced = bool(wider or down or up or move > radius or beyond.any())
     return a, b, Ball(centre, max(radius, 1.001 * move + 1e-6)), forced
 
 # %% ../nbs/65_optima.ipynb #7dc502a5
