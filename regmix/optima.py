@@ -398,8 +398,9 @@ def _check_read(low, most, available, tokens, epochs):
     over = low > most + 1e-12
     if not over.any(): return
     d = low.index[over][0]
+    hand = pd.Series(available)[d]
     raise ValueError(f'domain {d}: its lower limit is {low[d]:g}, and its tokens allow {most[d]:.4g} at most: '
-                     f'{pd.Series(available)[d]:,.0f} at hand, each read at most {epochs:g} times, for {tokens:,.0f} to be read; '
+                     f'{hand:,.0f} at hand, each read at most {epochs:g} times, for {tokens:,.0f} to be read; '
                      'allow more epochs (epochs=, --max-epochs), fewer tokens (tokens=, --tokens), or a lower limit')
 
 def _check_group_names(given, domains):
@@ -412,8 +413,9 @@ def _check_group_names(given, domains):
 
 def _limits(domains, lower, upper, available=None, tokens=None, epochs=4.0, floor=0.0):
     "Read the limits of each weight."
-    if not (np.isfinite(floor) and 0 <= floor * len(domains) <= 1):
-        raise ValueError(f'floor = {floor:g}: give at least 0 and at most {1 / len(domains):.4g} (1 over the domains)')
+    share = 1 / len(domains)
+    if not 0 <= floor <= share + 1e-12:
+        raise ValueError(f'floor = {floor:g}: give at least 0 and at most {share:.4g} (1 over the domains)')
     _check_group_names([*(lower or {}), *(upper or {})], domains)
     low = _by_name(lower, domains, 'lower limit', 'domain').fillna(0).clip(lower=floor)
     high = _by_name(upper, domains, 'upper limit', 'domain').fillna(1)
@@ -464,8 +466,9 @@ def _shut_or_keep(asked, low, high):
     "Turn a sum that leaves no choice into limits of single weights; leave out what other limits keep anyway."
     high, rows, most = high.copy(), [], []
     for name, members, v in asked:
-        if v < low[members].sum() - 1e-9: raise ValueError(f'no mixture keeps the limits of {name!r} and of its domains')
-        if v <= low[members].sum() + 1e-9: high[members] = low[members]
+        least = low[members].sum()
+        if v < least - 1e-9: raise ValueError(f'no mixture keeps the limits of {name!r} and of its domains')
+        if v <= least + 1e-9: high[members] = low[members]
         elif v < high[members].sum(): rows.append(members); most.append(v)
     check_limits(low, high)
     return high, np.array(rows, float).reshape(-1, len(low)), np.array(most, float)
