@@ -432,6 +432,13 @@ def _asked(fit, limits, importance, kl, guard, worst, seed):
     if worst: asked['worst'] = True
     return asked
 
+# %% ../nbs/95_cli.ipynb #8c3e2a01
+def _asked_besides(within, floor, keep_ratios, extrapolate, scale):
+    "Put the options that are seldom given in the words of `propose_fit`, and leave out those that were not."
+    if floor < 0: raise ValueError(f'--floor {floor:g}: give a weight of at least 0')
+    given = {'within': within, 'floor': floor, 'keep_ratios': keep_ratios, 'extrapolate': extrapolate, 'scale': scale}
+    return {name: v for name, v in given.items() if v}
+
 # %% ../nbs/95_cli.ipynb #7c263d92
 def _weights_of(path, fit, what):
     "Read a number for each domain of the fit."
@@ -482,8 +489,20 @@ def _line(first, cells): return f'{first:<24}' + ''.join(f' {text:>{width}}' for
 
 def _expected(target, p):
     "Say what is predicted for a target."
-    line, under = f"{target}: predicted {p['value']:.4g} ({p['low']:.4g} to {p['high']:.4g})", p.get('under the prior')
-    return line if under is None else f"{line}; under the prior {under:.4g}, a change of {p['value'] - under:+.3g}"
+    within = '' if p['low'] is None else f" ({p['low']:.4g} to {p['high']:.4g})"
+    line, under = f"{target}: predicted {p['value']:.4g}{within}", p.get('under the prior')
+    if under is None: return line
+    change = p['value'] - under
+    if abs(change) < 1e-6 * max(1, abs(under)): change = 0.0   # a guard is kept that exactly, and no better
+    return f"{line}; under the prior {under:.4g}, a change of {change:+.3g}"
+
+def _predictions(told):
+    "Say what is predicted for the targets, then for the other losses that the runs have."
+    of_targets = told.get('laws') or told['predicted']
+    lines = ['', *(_expected(t, p) for t, p in told['predicted'].items() if t in of_targets)]
+    others = {t: p for t, p in told['predicted'].items() if t not in of_targets}
+    if not others: return lines
+    return [*lines, 'not asked for, and predicted too:', *(f'  {_expected(t, p)}' for t, p in others.items())]
 
 # %% ../nbs/95_cli.ipynb #2df3e865
 def _table_of(told):
@@ -492,9 +511,12 @@ def _table_of(told):
     lines = [_line('domain', [(title, width) for title, width, _ in columns])]
     for d in sorted(told['mixture'], key=lambda d: -told['mixture'][d]):
         lines.append(_line(d, [(text[d], width) for _, width, text in columns]))
-    lines += ['', *(_expected(t, p) for t, p in told['predicted'].items())]
+    lines += _predictions(told)
     lines.append(f"distance to the nearest trained mixture: {told['distance']:.3f} of the weight would have to move "
                  f"(19 in 20 trained mixtures have a neighbour within {told['usual']:.3f})")
+    from regmix.proposals import support_line
+    kept = support_line(told)
+    if kept: lines.append(f'{kept} (--extrapolate lifts it)')
     return '\n'.join(lines)
 
 # %% ../nbs/95_cli.ipynb #3ea6a71e
@@ -515,10 +537,17 @@ def _origin(fit, folder, asked, settings, stability):
     kept = {'data': fit.digest, 'prior': prior, 'fit': str(folder), 'laws': fit.laws, 'settings': settings}
     return kept | ({'stability': _stability(fit, stability, asked)} if stability else {})
 
+# %% ../nbs/95_cli.ipynb #8c3e2a03
+def _say_search(fit, n):
+    "Say on standard error what is going on, as it may take a while."
+    again = f', then again from {n} resamples of {len(fit.mixtures)} runs' if n else ''
+    _say(f'searching the best of {len(fit.domains)} domains for {", ".join(fit.targets)}{again} ...')
+
 # %% ../nbs/95_cli.ipynb #b56cddf8
 @_command('regmix propose fit --prior prior.json --kl 0.05 --out proposal.json\n'
           'regmix propose fit --available tokens.json --tokens 1e9 --max-epochs 4 --bound web=0.1:0.6 '
-          '--out proposal.json')
+          '--out proposal.json\n'
+          "regmix propose fit --prior prior.json --within 0.1 --floor 0.01 --bound 'dclm:*=:0.5'")
 def propose(
     fit: _argument(Path, 'Folder of a fit, from `regmix fit`.'),
     out: _option(Path, 'File for the proposal (.json); default: only show it.', '--out', '-o') = None,
@@ -528,8 +557,16 @@ def propose(
     available: _option(Path, 'Tokens at hand by domain: a file, or the folder of a corpus or a swarm.') = None,
     tokens: _option(float, 'Tokens that the model will read, such as 1e9.') = None,
     max_epochs: _option(float, 'Most times that a domain may be read.') = 4.0,
-    bound: _option(list[str], 'domain=low:high, domain=:high, domain=low: or domain=weight; repeat.') = None,
+    bound: _option(list[str], "domain=low:high, domain=:high, domain=low: or domain=weight; 'dclm:*=:0.5' limits a sum; "
+                              "repeat.") = None,
+    floor: _option(float, 'Least weight of every domain.') = 0.0,
+    within: _option(float, 'Most weight that may move from the prior, such as 0.1 (total variation).') = None,
+    keep_ratios: _option(list[str], "Group inside which the prior's ratios are kept, such as 'dclm:*'; repeat.") = None,
+    extrapolate: _option(bool, 'Also where no run has been; default: no weight beyond those of the runs, and no '
+                               'further from their mean than the furthest.', '--extrapolate') = False,
     importance: _option(list[str], 'target=number: how much it counts (1 otherwise); repeat.') = None,
+    scale: _option(str, "Unit in which targets are added up: 'noise' (the error of each law on unseen runs), "
+                        "'spread' (among runs); default: their own.") = None,
     guard: _option(float, "By how much any target may be worse than under the prior, in the target's own unit.") = None,
     worst: _option(bool, 'Look at the target that gains least over the prior, not at the sum.', '--worst') = False,
     stability: _option(int, 'Resamples of the runs, to see how far the weights move; 0: none.') = 20,
@@ -544,10 +581,12 @@ def propose(
     from regmix.proposals import caveats, propose_fit, proposal_as_json, save_proposal
     known = load_fit(fit)
     asked = _asked(known, limits, counted, kl, guard, worst, seed)
-    asked |= _asked_tokens(known, available, tokens, max_epochs) | _asked_prior(known, prior)
+    besides = _asked_besides(within, floor, keep_ratios, extrapolate, scale)
+    asked |= _asked_tokens(known, available, tokens, max_epochs) | _asked_prior(known, prior) | besides
+    _say_search(known, stability)
     found = propose_fit(known, **asked)
     settings = {'kl': kl, 'max_epochs': max_epochs, 'tokens': tokens, 'bound': bound or [], 'importance': counted,
-                'guard': guard, 'worst': worst, 'seed': seed}
+                'guard': guard, 'worst': worst, 'seed': seed} | besides
     more = _origin(known, fit, asked, settings, stability)
     told = proposal_as_json(found, **more)
     told['caveats'] = caveats(known, told)

@@ -195,3 +195,33 @@ def test_resamples_that_cannot_be_solved_are_counted_and_left_out():
 def test_what_cannot_be_asked_is_refused(asked, message):
     model, P, *_ = _fitted(LogLinearLaw())
     with pytest.raises(ValueError, match=message): propose(model, P, **asked)
+
+
+@pytest.mark.parametrize("estimator", [LogLinearLaw(), "ridge"])
+def test_groups_ratios_distance_and_floor_are_kept(estimator):
+    model, P, _, q = _fitted(estimator)
+    free = propose(model, P, prior=q)
+    value = lambda found: found.predicted["value"].sum()
+    first = free.mixture.nlargest(2).index
+    pattern = f"[{first[0][0]}][{first[0][1]}{first[1][1]}]"
+    for asked, kept in (({"upper": {pattern: 0.3}}, lambda p: p[first].sum() <= 0.3 + 1e-5), ({"lower": {pattern: 0.3}, "upper": {pattern: 0.3}}, lambda p: abs(p[first].sum() - 0.3) < 1e-4),
+                        ({"within": 0.15}, lambda p: (p - q).abs().sum() / 2 < 0.15 + 1e-5), ({"within": 0.15, "kl": 0.01}, lambda p: (p - q).abs().sum() / 2 < 0.15 + 1e-5),
+                        ({"floor": 0.05}, lambda p: p.min() > 0.05 - 1e-9), ({"keep_ratios": ["d[0-2]"]}, lambda p: np.ptp((p / q)[:3]) < 1e-5 * (p / q).iloc[0]),
+                        ({"within": 0.2, "worst": True, "guard": 0.01, "floor": 0.02, "support": P}, lambda p: p.min() > 0.02 - 1e-9 and (p - q).abs().sum() / 2 < 0.2 + 1e-5))[::1 if isinstance(estimator, LogLinearLaw) else 2]:
+        found = propose(model, P, prior=q, **asked)
+        p = found.mixture
+        assert abs(p.sum() - 1) < 1e-6 and kept(p), asked
+        if set(asked) & {"worst", "kl"}: continue
+        rng = np.random.default_rng(0)                                    # nothing between the answer and other mixtures that keep the limits is better
+        others = pd.DataFrame([0.7 * p + 0.3 * x for x in rng.dirichlet(np.ones(6) * 0.3, 400)], columns=P.columns)
+        others = others[[bool(kept(x)) for _, x in others.iterrows()]]
+        if len(others): assert value(found) <= model.predict(others).sum(1).min() + 1e-4
+
+
+@pytest.mark.parametrize("asked, message", [(dict(upper={"d*": 0.5}), "no mixture keeps the limits of the groups"), (dict(upper={"e*": 0.5}), "no domain 'e\\*'"), (dict(floor=0.2), "floor = 0.2: give at least 0 and at most 0.1667"),
+                                            (dict(floor=0.1, upper={"d1": 0.05}), "d1 has a lower limit above"), (dict(within=0.1), "are measured from a prior"), (dict(within=0, prior=pd.Series(1 / 6, [f"d{i}" for i in range(6)])), "within = 0"),
+                                            (dict(keep_ratios=["d[12]"]), "ratios are kept as they are in the prior"),
+                                            (dict(lower={"d0": 0.5}, available={"d0": 1e6}, tokens=1e7, epochs=4), "its lower limit is 0.5, and its tokens allow 0.4 at most: 1,000,000 at hand, each read at most 4 times")])
+def test_limits_that_cannot_be_kept_say_where_they_come_from(asked, message):
+    model, P, *_ = _fitted(LogLinearLaw())
+    with pytest.raises(ValueError, match=message): propose(model, P, **asked)

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from regmix.choice import fit_given, fit_swarm, load_fit, measured_on, predict_unseen, save_fit, write_fit
 from regmix.files import load_result, new_result, write_tables
 from regmix.optima import propose
-from regmix.proposals import (CAVEATS, caveats, describe_mixture, load_proposal, never_moved, plain_name, proposal_as_json,
-                              proposal_tables, propose_fit, resampled_weights, save_proposal, told_of_fit, write_proposal)
+from regmix.proposals import (CAVEATS, caveats, clean, describe_mixture, load_proposal, never_moved, plain_name, proposal_as_json,
+                              proposal_tables, propose_fit, resampled_weights, save_proposal, support_line, told_of_fit, units_of, write_proposal)
 from regmix.swarms import Swarm, long_losses
 from regmix.tables import Metric
 
@@ -48,7 +48,7 @@ def test_guard_importance_and_kl_have_the_metrics_own_sign(law):
         return p.predicted.loc["acc", "value"], p.predicted.loc["acc", "under the prior"], p.mixture
     loss_first = {"acc": 0.001, "loss": 1}
     free, before, mixture = ask(importance=loss_first)
-    assert free < before - 2 and mixture["code"] > 0.9
+    assert free < before - 2 and mixture["code"] > 0.8                                       # as much as any run had
     for margin in (0.5, 1.5):                                                                 # points of accuracy, not more
         guarded = ask(importance=loss_first, guard={"acc": margin})[0]
         assert np.isclose(guarded, before - margin, atol=2e-2) and guarded > before - margin - 1e-4
@@ -80,8 +80,9 @@ def test_caveats_are_said(tmp_path):
     told = proposal_as_json(propose_fit(fit, available={"web": 1.0, "code": 9, "law": 9, "wiki": 9}, tokens=10, epochs=6), stability={"web": {"low": 0.1, "high": 0.9}})
     said = " ".join(caveats(fit, told))
     for part in ("Held where they were in every run", "wiki (0.2)", "Read more than four times: web (6.0)", "Other runs would have led elsewhere", "web (0.10 to 0.90)"): assert part in said
-    assert "far from every trained mixture" in " ".join(caveats(fit, told | {"extrapolates": True}))
-    far = " ".join(caveats(fit, told | {"extrapolates": True, "distance": 0.5, "usual": 0.2}))
+    assert "in a corner of them" in " ".join(caveats(fit, told | {"extrapolates": True}))
+    assert "far from every trained mixture" in " ".join(caveats(fit, told | {"extrapolates": True, "support": None}))
+    far = " ".join(caveats(fit, told | {"extrapolates": True, "distance": 0.5, "usual": 0.2, "support": None}))
     assert "50% of the weight would have to move" in far and "nineteen in twenty of the trained ones have a neighbour within 20%" in far
     assert "not of the form that can be solved exactly" in " ".join(caveats(fit, told | {"gap": None}))
     noise = Swarm("noise", fit.mixtures, long_losses(pd.DataFrame({"loss": np.random.default_rng(0).random(40)}, fit.mixtures.index), 1))
@@ -187,3 +188,104 @@ def test_proposals_of_a_study(tmp_path):
         assert shell(["export", str(path), "--to", "json"])
         shell(["report", str(tmp_path/"fit"), str(path), "--out", str(tmp_path/"r.html"), "--overwrite"])
     assert sorted(p.name for p in tmp_path.glob("*.json")) == ["mixing-law_one_kl-0.1.json", "mixing-law_one_kl-0.json"]
+
+
+def narrow(law, seed=0, higher=True, n=90):
+    "Runs close to one mixture, one domain never above 1%, a noisy metric whose truth turns down outside."
+    rng = np.random.default_rng(seed)
+    centre = np.array([0.35, 0.25, 0.2, 0.1, 0.096, 0.004])
+    X = pd.DataFrame(rng.dirichlet(60 * centre, n), columns=["a:1", "a:2", "b:1", "b:2", "c", "rare"], index=[f"r{i}" for i in range(n)])
+    X["rare"] = X["rare"].clip(upper=0.01)
+    X = X.div(X.sum(axis=1), axis=0)
+    truth = 0.1 * np.log(X.to_numpy() + 0.02) @ [0.3, 0.1, 0.3, 0.2, 0.1, 0.0]
+    y = 0.5 + truth + rng.normal(0, 0.004, n)
+    Y = pd.DataFrame({"acc": y, "loss": 3 - 4 * truth + rng.normal(0, 0.05, n)}, X.index)
+    return fit_swarm(Swarm("narrow", X, long_losses(Y, 1)), [Metric("acc", higher=True)] if higher else ["loss"], [law], folds=3)
+
+
+@pytest.mark.parametrize("law, higher", [("ridge", True), ("log-linear", False)])
+def test_a_proposal_stays_where_runs_have_been_unless_asked_to_leave(law, higher):
+    fit = narrow(law, higher=higher)
+    runs, t = fit.mixtures, fit.targets[0]
+    found = propose_fit(fit)
+    p = found.mixture
+    assert (p <= runs.max() + 1e-6).all() and (p >= runs.min() - 1e-6).all() and p["rare"] <= 0.0101
+    assert (p - runs.mean()).abs().sum() <= (runs - runs.mean()).abs().sum(axis=1).max() + 1e-4
+    spread = fit.values[t].max() - fit.values[t].min()
+    assert abs(found.predicted.loc[t, "value"] - fit.values[t].mean()) < 2 * spread      # nothing that no run came near to
+    beyond = propose_fit(fit, extrapolate=True)
+    assert beyond.support is None and beyond.distance > 2 * found.distance
+    told = proposal_as_json(found)
+    assert told["support"]["edge"] and told["support"]["outside"][t] == pytest.approx(beyond.predicted.loc[t, "value"], rel=1e-3)
+    assert "nobody trained" in support_line(told) and support_line(proposal_as_json(beyond)) == ""
+    assert resampled_weights(fit, 2).loc["rare", "high"] <= 0.0101
+
+
+def test_where_runs_cover_the_simplex_staying_among_them_costs_nothing():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(np.concatenate([np.eye(4), rng.dirichlet(np.full(4, 0.5), 60)]), columns=list("abcd"), index=pd.Index([f"r{i}" for i in range(64)], name="run"))
+    y = 2 + np.exp(X.to_numpy() @ [0.1, 1.0, 0.5, 0.7]) + rng.normal(0, 0.005, 64)
+    fit = fit_swarm(Swarm("wide", X, long_losses(pd.DataFrame({"loss": y}, X.index), 1)), ["loss"], ["log-linear"])
+    found, free = propose_fit(fit), propose_fit(fit, extrapolate=True)
+    assert (found.mixture - free.mixture).abs().max() < 1e-6 and found.gap < 1e-8
+    assert support_line(proposal_as_json(found)).endswith("nothing held it back")
+
+
+@pytest.mark.parametrize("law", ["log-linear", "ridge"])
+def test_limits_come_before_where_runs_have_been(law):
+    fit = narrow(law, higher=False)
+    prior = fit.mixtures.mean()
+    for asked in ({"lower": {"rare": 0.2}}, {"floor": 0.05}, {"upper": {"a:*": 0.2}}, {"lower": {"b:*": 0.8}, "prior": prior}, {"keep_ratios": ["a:*"], "prior": prior},
+                  {"within": 0.03, "prior": prior}, {"available": {d: 1e6 for d in fit.domains}, "tokens": 2e7, "epochs": 4})[::1 if law == "log-linear" else 3]:
+        found = propose_fit(fit, **asked)
+        p = found.mixture
+        assert abs(p.sum() - 1) < 1e-6 and (p >= -1e-9).all()
+        if "floor" in asked: assert p.min() >= 0.05 - 1e-6
+        if "within" in asked: assert (p - prior).abs().sum() / 2 <= 0.03 + 2e-6
+        if "keep_ratios" in asked: assert p["a:1"] / p["a:2"] == pytest.approx(prior["a:1"] / prior["a:2"], rel=1e-4)
+        if "tokens" in asked: assert p.max() <= 0.2 + 1e-6
+        if "a:*" in asked.get("upper", {}): assert p[["a:1", "a:2"]].sum() <= 0.2 + 1e-5
+        if "b:*" in asked.get("lower", {}): assert p[["b:1", "b:2"]].sum() >= 0.8 - 1e-5
+        if "rare" in asked.get("lower", {}): assert p["rare"] >= 0.2 - 1e-6
+        driven = not {"within", "keep_ratios", "tokens"} & set(asked)
+        assert found.support["widened"] == driven and any("No mixture among the runs" in c for c in caveats(fit, proposal_as_json(found))) == driven
+
+
+def test_a_guard_of_nothing_is_kept_and_not_complained_about():
+    fit = narrow("log-linear", higher=False)
+    prior = propose_fit(fit).mixture                                       # nothing is better: the guard binds
+    told = told_of_fit(fit, propose_fit(fit, prior=prior, guard=0, upper={"c": float(prior["c"])}), prior=prior.to_dict())
+    assert not any("WORSE" in c for c in told["caveats"])
+
+
+def test_targets_weighed_by_their_noise():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.dirichlet(np.ones(3), 60), columns=["web", "code", "law"]).rename(index=str)
+    P = X.to_numpy()
+    Y = pd.DataFrame({"acc": 0.8 - 0.02 * P[:, 1] + rng.normal(0, 0.001, 60), "loss": 300 - 20 * P[:, 1] + rng.normal(0, 10, 60)}, X.index)   # code: +2 of its noise, -20
+    fit = fit_swarm(Swarm("two", X, long_losses(Y, 1)), [Metric("acc", higher=True), "loss"], ["ridge"])
+    assert propose_fit(fit).mixture["code"] > 0.8 and propose_fit(fit, scale="noise").mixture["code"] < 0.2
+    assert propose_fit(fit, scale="noise", importance={"acc": 1, "loss": 100}).mixture["code"] > 0.8
+    assert units_of(fit, "noise")["loss"] > 1000 * units_of(fit, "noise")["acc"] and (units_of(fit) == 1).all()
+    told = proposal_as_json(propose_fit(fit))
+    assert any("--scale noise" in c for c in caveats(fit, told)) and not any("so it decides" in c for c in caveats(fit, told | {"settings": {"scale": "noise"}}))
+
+
+def test_runs_of_noise_propose_the_best_run_that_keeps_the_limits():
+    fit = toy()
+    fit = replace(fit, meta=fit.meta | {"noise": {"loss": fit.losses["loss"].idxmin()}})
+    found = propose_fit(fit)
+    assert found.mixture.equals(fit.mixtures.loc[fit.losses["loss"].idxmin()].rename("weight").rename_axis("domain")) or found.distance < 1e-9
+    assert caveats(fit, proposal_as_json(found))[0].startswith("No law tells these runs apart from noise")
+    most = float(found.mixture["web"]) / 2
+    assert propose_fit(fit, upper={"web": most}).mixture["web"] <= most + 1e-6
+
+
+def test_every_loss_that_a_fit_keeps_is_predicted():
+    fit = toy()
+    object.__setattr__(fit, "others", pd.DataFrame({"german": 9 - fit.values["loss"], "flat": 1.0}, fit.mixtures.index))
+    prior = pd.Series(1 / 3, fit.domains)
+    found = propose_fit(fit, prior=prior)
+    assert list(found.predicted.index) == ["loss", "german"] and found.predicted.loc["german", "value"] > found.predicted.loc["german", "under the prior"] + 0.3
+    assert any(c.startswith("Paid for elsewhere: no target, and predicted to be worse: german (by 0.") for c in caveats(fit, proposal_as_json(found)))
+    assert clean(found.mixture).sum() == pytest.approx(1)
