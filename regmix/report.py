@@ -21,7 +21,7 @@ from . import __version__
 from .choice import RULE, Fit
 from .figures import COLOURS, FULL, HALF, style
 from .laws import predictive_sd
-from .proposals import caveats, describe_mixture
+from .proposals import caveats, describe_mixture, never_moved, proposal_as_json
 from .tables import Metric
 
 # %% ../nbs/85_report.ipynb #1a5e0c01
@@ -70,7 +70,8 @@ def _swap_texts(fig, known: dict):
 
 # %% ../nbs/85_report.ipynb #1a5e0c06
 _FONTS = "'DejaVu Sans', Verdana, 'Noto Sans', system-ui, sans-serif"   # a browser adds fonts for other scripts
-_INKS = {'#000000': 'ink', '#e6e6e6': 'pale', '#808080': 'grey', COLOURS[0].lower(): 'blue', COLOURS[1].lower(): 'orange'}
+_INKS = {'#000000': 'ink', '#e6e6e6': 'pale', '#808080': 'grey'}   # what the page calls them
+_INKS |= {COLOURS[0].lower(): 'blue', COLOURS[1].lower(): 'orange'}
 _NOT_SHOWN = re.compile('<metadata>.*?</metadata>|<defs>\\s*<style.*?</style>\\s*</defs>|<!--.*?-->', re.S)
 
 def _as_element(svg: str, known: dict, label: str) -> str:
@@ -133,7 +134,7 @@ def plot_measured(fit: Fit,
         ax.set_aspect('equal', 'datalim')
     return fig
 
-# %% ../nbs/85_report.ipynb #1d5227dc
+# %% ../nbs/85_report.ipynb #1a5e0c41
 BARS = 30   # domains that a picture shows at most
 
 def _shown(mixture, prior):
@@ -142,6 +143,7 @@ def _shown(mixture, prior):
     top = largest.sort_values(ascending=False, kind='stable').index[:BARS]
     return mixture[mixture.index.isin(top)].sort_values().index, len(mixture) - len(top)
 
+# %% ../nbs/85_report.ipynb #1d5227dc
 def plot_mixture(mixture: pd.Series,          # (d,) proposed weights
                  trained: pd.DataFrame,       # (n, d) mixtures of the runs
                  prior: pd.Series = None,     # (d,) weights to compare with
@@ -167,17 +169,19 @@ def plot_mixture(mixture: pd.Series,          # (d,) proposed weights
 
 # %% ../nbs/85_report.ipynb #1a5e0c11
 def move_weight(
-    mixture: pd.Series,   # (d,) weights by domain
-    domain: str,          # whose weight moves
-    weights: np.ndarray,  # (k,) its weights
-    rest: pd.Series = None,  # (d,) what the others are in proportion to, where the domain has all the weight
-) -> pd.DataFrame:        # (k, d) mixtures
+    mixture: pd.Series,      # (d,) weights by domain
+    domain: str,             # whose weight moves
+    weights: np.ndarray,     # (k,) its weights
+    rest: pd.Series = None,  # (d,) what the others are in proportion to, where they have no weight
+    kept: tuple = (),        # domains that stay where they are
+) -> pd.DataFrame:           # (k, d) mixtures
     "Give a domain other weights; the others keep their proportions."
-    others = mixture.drop(domain)
-    if others.sum() <= 1e-6 and rest is not None: others = rest.drop(domain)
+    others = mixture.drop([domain, *kept])
+    if others.sum() <= 1e-6 and rest is not None: others = rest[others.index]
     if others.sum() <= 1e-6: others = others * 0 + 1
-    table = pd.DataFrame(np.outer(1 - np.asarray(weights), others / others.sum()), columns=others.index)
-    return table.assign(**{domain: weights})[list(mixture.index)]
+    left = 1 - np.asarray(weights) - mixture[list(kept)].sum()
+    table = pd.DataFrame(np.outer(left, others / others.sum()), columns=others.index)
+    return table.assign(**{domain: weights}, **mixture[list(kept)])[list(mixture.index)]
 
 # %% ../nbs/85_report.ipynb #1a5e0c14
 def predict_band(
@@ -195,11 +199,15 @@ def predict_band(
         found[t] = np.column_stack([value, *ends])
     return found
 
-def _seen(fit, X, domain, usual):
-    "Say of each mixture whether a run lies near, and whether runs had as much and as little of the domain."
+def _seen(fit, X, usual):
+    "Say of each mixture whether a run lies near, and whether runs had as much and as little of each domain."
     near = cdist(X.to_numpy(), fit.mixtures.to_numpy(), 'cityblock').min(1) / 2 <= usual + 1e-9
-    weights, trained = X[domain], fit.mixtures[domain]
-    return near & (weights >= trained.min() - 1e-9).to_numpy() & (weights <= trained.max() + 1e-9).to_numpy()
+    inside = (X >= fit.mixtures.min() - 0.005) & (X <= fit.mixtures.max() + 0.005)
+    return near & inside.to_numpy().all(axis=1)
+
+def _same_in_all(fit, domain):
+    "List the domains, other than one, that had the same weight in every run."
+    return tuple(d for d in never_moved(fit) if d != domain)
 
 # %% ../nbs/85_report.ipynb #1a5e0c15
 def curve_of(
@@ -213,10 +221,11 @@ def curve_of(
     mixture, trained = mixture[fit.domains], fit.mixtures[domain]
     usual = describe_mixture(fit, mixture).usual if usual is None else usual
     far = max(trained.max(), mixture[domain])
-    start, end = max(0, 1.1 * trained.min() - 0.1 * far), min(1, 1.1 * far)
+    kept = _same_in_all(fit, domain)
+    start, end = max(0, 1.1 * trained.min() - 0.1 * far), min(1 - mixture[list(kept)].sum(), 1.1 * far)
     weights = np.unique([*np.linspace(start, end, points), mixture[domain]])
-    X = move_weight(mixture, domain, weights, fit.mixtures.mean())
-    seen = _seen(fit, X, domain, usual)
+    X = move_weight(mixture, domain, weights, fit.mixtures.mean(), kept)
+    seen = _seen(fit, X, usual)
     parts = [pd.DataFrame({'target': t, 'weight': weights, 'value': v, 'low': low, 'high': high, 'seen': seen})
              for t, (v, low, high) in ((t, band.T) for t, band in predict_band(fit, X).items())]
     return pd.concat(parts, ignore_index=True)
@@ -229,12 +238,12 @@ def moving_domains(
 ) -> pd.Series:          # by domain, largest first: change of a prediction, in standard deviations of the target
     "Order domains by how much their weight changes a prediction, within what runs had."
     mixture, trained, found = mixture[fit.domains], fit.mixtures, {}
-    widest = (trained.max() - trained.min()).sort_values(ascending=False, kind='stable').index[:5 * most]
-    for domain in widest:
+    width = (trained.max() - trained.min()).sort_values(ascending=False, kind='stable')
+    for domain in width[width > 0].index[:5 * most]:
         weights = np.linspace(trained[domain].min(), trained[domain].max(), 9)
-        values = fit.predict(move_weight(mixture, domain, weights, trained.mean()))
-        found[domain] = float((np.ptp(values, axis=0) / fit.values.std()).max())
-    return pd.Series(found).sort_values(ascending=False, kind='stable')[:most]
+        X = move_weight(mixture, domain, weights, trained.mean(), _same_in_all(fit, domain))
+        found[domain] = float((np.ptp(fit.predict(X), axis=0) / fit.values.std()).max())
+    return pd.Series(found, dtype=float).sort_values(ascending=False, kind='stable')[:most]
 
 # %% ../nbs/85_report.ipynb #1a5e0c1a
 def _ticks(ax, weights):
@@ -252,6 +261,7 @@ def _draw_curve(ax, curve):
     ax.plot(curve['weight'], curve['value'].where(seen), color=COLOURS[0])
     ax.fill_between(curve['weight'], curve['low'], curve['high'], where=seen, color=COLOURS[0], alpha=0.18, lw=0)
 
+# %% ../nbs/85_report.ipynb #1a5e0c42
 def plot_curve(curve: pd.DataFrame,   # as `curve_of` makes it, of one target
                domain: str,
                trained: pd.Series,    # (n,) the domain's weights in the runs
@@ -326,7 +336,8 @@ def plot_nearness(fit: Fit,
         ax.vlines(0, at[1], at[2], color=COLOURS[1], lw=1.2)
         ax.plot(0, at[0], 'o', color=COLOURS[1], clip_on=False, zorder=5)
         ax.axvline(usual, color='0.5', lw=0.6, ls='--')
-        ax.set(xlabel='weight that would have to move', ylabel=f'measured, {metric.unit}' if metric.unit else 'measured')
+        ylabel = f'measured, {metric.unit}' if metric.unit else 'measured'
+        ax.set(xlabel='weight that would have to move', ylabel=ylabel)
         ax.set_title(short_name(target, 25), parse_math=False)
     return fig
 
@@ -344,6 +355,7 @@ def _direction(metric, low, high):
     if metric is None: return 'higher' if low > 0 else 'lower'
     return 'better' if metric.higher == (low > 0) else 'worse'
 
+# %% ../nbs/85_report.ipynb #1a5e0c44
 def predicted_changes(
     fit: Fit,
     predicted: Mapping,  # name: value, low, high, under the prior; as a proposal's file has it
@@ -352,7 +364,8 @@ def predicted_changes(
     table = pd.DataFrame.from_dict({n: dict(p) for n, p in predicted.items()}, orient='index')
     table = table.rename(columns={'under the prior': 'prior'}).reindex(columns=['value', 'low', 'high', 'prior'])
     table, metrics = table.astype(float), [_metric_of(fit, n) for n in table.index]
-    for new, old in ('change', 'value'), ('change_low', 'low'), ('change_high', 'high'): table[new] = table[old] - table['prior']
+    for new, old in {'change': 'value', 'change_low': 'low', 'change_high': 'high'}.items():
+        table[new] = table[old] - table['prior']
     ends = zip(metrics, table['change_low'], table['change_high'])
     table['told'] = [_direction(*row) for row in ends]
     table['unit'] = [m.unit if m else '' for m in metrics]
@@ -375,7 +388,8 @@ def plot_changes(changes: pd.DataFrame,  # as `predicted_changes` makes it, of o
         ax.scatter(shown['change'], y, s=14, color=colours, zorder=3)
         ax.axvline(0, color='black', lw=0.6)
         ax.set_yticks(y, [short_name(name) for name in shown.index], parse_math=False)
-        ax.set(xlabel=f'change from the prior, {unit}' if unit else 'change from the prior', ylim=(-0.6, len(y) - 0.4))
+        xlabel = f'change from the prior, {unit}' if unit else 'change from the prior'
+        ax.set(xlabel=xlabel, ylim=(-0.6, len(y) - 0.4))
     return fig
 
 # %% ../nbs/85_report.ipynb #1a5e0c30
@@ -392,18 +406,22 @@ color:var(--text);background:var(--page);overflow-wrap:break-word}}
 td,th{{padding:.2em .7em;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}}
 th{{white-space:nowrap}}td:first-child,th:first-child{{text-align:left;position:sticky;left:0;background:var(--page)}}
 .text{{text-align:left}}td.text{{color:var(--faint)}}td.text:first-child{{color:var(--text)}}
-td div{{max-width:20em;overflow-wrap:anywhere}}td:first-child div{{max-width:min(14em,36vw)}}
+td div{{max-width:20em;overflow-wrap:anywhere}}td:first-child div{{max-width:min(14em,42vw)}}
 .read td:first-child div{{min-width:5em}}.read td div{{max-width:none}}
-.wide table{{width:max-content}}.wide.read table{{width:auto}}.caveats{{background:var(--warn);border-left:4px solid #e69f00;padding:.5em 1em}}
+.wide table{{width:max-content}}.wide.read table{{width:auto}}
+.caveats{{background:var(--warn);border-left:4px solid #e69f00;padding:.5em 1em}}
 figure{{margin:1em 0}}figcaption,footer,.note{{color:var(--faint);font-size:85%}}
 svg{{display:block;width:100%;height:auto;max-width:27em;overflow:visible}}
-.grid{{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(16em,100%),1fr));gap:.5em 1em}}.grid figure{{margin:0}}
-footer{{margin-top:3em}}
+.grid{{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(16em,100%),1fr));gap:.5em 1em}}
+.grid figure{{margin:0}}footer{{margin-top:3em}}
 """.replace('\n', '')
+
+# %% ../nbs/85_report.ipynb #1a5e0c45
 _PRINT = """
 @page{size:A4;margin:15mm}@media print{body{font-size:10pt;margin:0;padding:0;max-width:none}
 .wide{overflow:visible}.wide table{font-size:8pt;width:auto}td,th{padding:.1em .4em;position:static!important}
-th{white-space:normal}td div{max-width:none!important}figure,tr,li,.caveats h2{break-inside:avoid}h1,h2,h3,p.before{break-after:avoid}
+th{white-space:normal}td div{max-width:none!important}figure,tr,li,.caveats h2{break-inside:avoid}
+h1,h2,h3,p.before{break-after:avoid}
 svg{max-height:230mm}.grid{grid-template-columns:repeat(3,1fr)}}
 """.replace('\n', '')
 
@@ -428,7 +446,10 @@ def _table(rows: list, columns: list, label: str = 'table', kind: str = 'wide') 
 def _table_of(frame: pd.DataFrame, label: str = 'table') -> str:
     return _table(frame.to_numpy(dtype=object).tolist(), list(frame), label)
 
+# %% ../nbs/85_report.ipynb #1a5e0c49
 def _list(items): return '<ul>' + ''.join(f'<li>{html.escape(s)}</li>' for s in items) + '</ul>'
+
+def _grid(pictures): return f'<div class=grid>{"".join(pictures)}</div>'
 
 def _names(names): return ', '.join(f'<bdi>{html.escape(str(n))}</bdi>' for n in names)
 
@@ -495,6 +516,7 @@ def _not_known(fit, changes):
     return [f'<p class=note>Not predicted, as no law was fitted for them: {_names(left)}. '
             'What the mixture does to their losses is not known.</p>']
 
+# %% ../nbs/85_report.ipynb #1a5e0c46
 def _worst(changes):
     "Name the largest predicted change for the worse."
     worse = changes[changes['told'] == 'worse']
@@ -535,6 +557,7 @@ def _limits(curves):
     edge = 0.05 * (high - low) or 0.05
     return low - edge, high + edge
 
+# %% ../nbs/85_report.ipynb #1a5e0c47
 def _curves_of(fit, target, curves, mixture, prior):
     "Draw the curves of one target."
     metric, mine = fit.metrics[target], {d: c[c['target'] == target] for d, c in curves.items()}
@@ -556,11 +579,11 @@ def _moved_weights(fit, mixture, prior, usual, told):
     centre = 'the proposal' if told else 'the average of the runs'
     parts = ['<h2>What another weight would do</h2>', f'<p class=before>{_CURVES.format(centre=centre)}</p>']
     if len(chosen) < len(fit.domains):
-        parts.append(f'<p class=note>Drawn are the {len(chosen)} of {len(fit.domains)} domains whose weight changes '
+        parts.append(f'<p class=note>Drawn are those {len(chosen)} of {len(fit.domains)} domains whose weight changes '
                      'a prediction most.</p>')
     for t in fit.targets[:_DRAWN]:
-        pictures = ''.join(_curves_of(fit, t, curves, mixture, prior))
-        parts.append(f'<h3>{html.escape(fit.metrics[t].label)}</h3><div class=grid>{pictures}</div>')
+        pictures = _curves_of(fit, t, curves, mixture, prior)
+        parts.append(f'<h3>{html.escape(fit.metrics[t].label)}</h3>{_grid(pictures)}')
     left = fit.targets[_DRAWN:]
     if left: parts.append(f'<p class=note>Not drawn: {_names(left)}.</p>')
     return parts
@@ -602,9 +625,9 @@ def _carried(fit, mixture, usual):
     pictures = [as_figure(plot_nearness(fit, t, moved, at[t], usual, count),
                           label=f'{t} of each run by its distance from the proposal, {at[t][0]:.4g} predicted there')
                 for t in fit.targets[:_DRAWN]]
-    below = ('Left, in orange: what is predicted for the proposal. Ringed: the nearest runs. Dashed: 19 in 20 runs have '
-             'a neighbour nearer than this.')
-    return [*parts, f'<div class=grid>{"".join(pictures)}</div><p class=note>{below}</p>']
+    below = ('Left, in orange: what is predicted for the proposal. Ringed: the nearest runs. '
+             'Dashed: 19 in 20 runs have a neighbour nearer than this.')
+    return [*parts, _grid(pictures), f'<p class=note>{below}</p>']
 
 # %% ../nbs/85_report.ipynb #041b66e3
 _COLUMNS = ('Behind: by how much the rho lies behind the highest one, 95% interval from the same resamples of the runs '
@@ -633,18 +656,22 @@ def _compared(fit, target):
 # %% ../nbs/85_report.ipynb #1a5e0c3d
 _SCATTERS = 12   # targets whose errors a page draws
 
+def _scatter(fit, target):
+    "Draw the errors for a target, and say how large they are."
+    law = fit.comparison.set_index(['target', 'law']).loc[(target, fit.laws[target])]
+    said = f"{law.name[1]}: rho {law['rho']:.3f}, RMSE {law['rmse']:.3g}"
+    said += f'; the runs differ by {fit.values[target].std():.3g}'
+    return as_figure(plot_measured(fit, target), said, f'{target}, predicted against measured. {said}')
+
 def _errors(fit):
     "Write the section on the law's errors on unseen runs; a law that was given has none."
     if fit.predictions is None: return []
-    pictures, table = [], fit.comparison.set_index(['target', 'law'])
-    for t in fit.targets[:_SCATTERS]:
-        law = table.loc[(t, fit.laws[t])]
-        said = f"{fit.laws[t]}: rho {law['rho']:.3f}, RMSE {law['rmse']:.3g}; the runs differ by {fit.values[t].std():.3g}"
-        pictures.append(as_figure(plot_measured(fit, t), said, f'{t}, predicted against measured. {said}'))
     text = ('Each run predicted by a fit that had not seen it. On the line both are equal. RMSE is the size of a usual '
             'error, and should be well below the standard deviation of the runs, by which they differ.')
-    parts = ['<h2>Predicted and measured</h2>', f'<p class=before>{text}</p>', f'<div class=grid>{"".join(pictures)}</div>']
-    if len(fit.targets) > _SCATTERS: parts.append(f'<p class=note>Not drawn: {_names(fit.targets[_SCATTERS:])}.</p>')
+    parts = ['<h2>Predicted and measured</h2>', f'<p class=before>{text}</p>',
+             _grid(_scatter(fit, t) for t in fit.targets[:_SCATTERS])]
+    left = fit.targets[_SCATTERS:]
+    if left: parts.append(f'<p class=note>Not drawn: {_names(left)}.</p>')
     if len(fit.values) > DOTS: parts.append(f'<p class=note>{DOTS} of {len(fit.values)} runs are drawn.</p>')
     return parts
 
@@ -701,14 +728,23 @@ _PAGE = """<!DOCTYPE html>
 </body></html>
 """
 
+# %% ../nbs/85_report.ipynb #1a5e0c48
+def _described(fit, told):
+    "Add to a proposal what its file does not say, as one that another tool made."
+    if not told: return {}
+    _check_domains(fit, told['mixture'])
+    asked, prior = ('predicted', 'distance', 'usual', 'extrapolates'), _told_parts(told)[1]
+    if told.keys() >= set(asked): return dict(told)
+    found = proposal_as_json(describe_mixture(fit, told['mixture'], None if prior is None else prior.fillna(0)))
+    return {k: found[k] for k in asked} | dict(told)
+
 def _about(fit, told):
     "Write what concerns a mixture: the proposal, or the average of the runs."
     if not told:
         mixture = fit.mixtures.mean()
         return _moved_weights(fit, mixture, None, describe_mixture(fit, mixture).usual, told)
     mixture, prior, _ = _told_parts(told)
-    mixture, usual = mixture[fit.domains], told.get('usual')
-    if usual is None: usual = describe_mixture(fit, mixture).usual
+    mixture, usual = mixture[fit.domains], told['usual']
     return [*_proposal(fit, told), *_changed(fit, told), *_moved_weights(fit, mixture, prior, usual, told),
             *_carried(fit, mixture, usual)]
 
@@ -719,7 +755,7 @@ def make_report(fit: Fit,
                 also: Mapping = None,  # heading: what `as_part` takes, or a list of that; stands below the caveats
                ) -> str:               # one HTML page, with nothing to fetch
     "Write the page."
-    if told: _check_domains(fit, told['mixture'])
+    told = _described(fit, told)
     title, laws = html.escape(title), html.escape(f"{fit.meta.get('rule', RULE)} {_COLUMNS}")
     parts = [f'<h1>{title}</h1>', *_headline(fit, told), _summary(fit)]
     against = caveats(fit, told)
@@ -727,7 +763,8 @@ def make_report(fit: Fit,
     for heading, more in (also or {}).items():
         parts.append(f'<h2>{html.escape(heading)}</h2>')
         parts += [as_part(part) for part in (more if isinstance(more, list) else [more])]
-    parts += [*_about(fit, told), '<h2>What was read</h2>', _table(_read(fit), ['', ''], 'what was read', 'wide read'), *_errors(fit)]
+    read = _table(_read(fit), ['', ''], 'what was read', 'wide read')
+    parts += [*_about(fit, told), *_errors(fit), '<h2>What was read</h2>', read]
     parts += ['<h2>The laws compared</h2>', f'<p>{laws}</p>']
     for t in fit.targets: parts += [f'<h3>{html.escape(fit.metrics[t].label)}</h3>', _compared(fit, t)]
     return _PAGE.format(title=title, css=_CSS + _PRINT, body='\n'.join(parts), version=__version__)
