@@ -21,7 +21,7 @@ from . import __version__
 from .choice import RULE, Fit
 from .figures import COLOURS, FULL, HALF, style
 from .laws import predictive_sd
-from .proposals import caveats, describe_mixture, never_moved, proposal_as_json
+from .proposals import caveats, describe_mixture, proposal_as_json
 from .tables import Metric
 
 # %% ../nbs/85_report.ipynb #1a5e0c01
@@ -78,7 +78,7 @@ def _as_element(svg: str, known: dict, label: str) -> str:
     "Make matplotlib's SVG fit to stand in a page: only what is drawn, with a label for who cannot see it."
     svg = _NOT_SHOWN.sub('', svg[svg.index('<svg'):])
     svg = re.sub('<g id="[^"]*"', '<g', svg)
-    svg = re.sub(r'font: ([\d.]+px) [^;"]*', rf'font: \1 {_FONTS}', svg)
+    svg = svg.replace("'DejaVu Sans'", _FONTS)
     for colour, name in _INKS.items(): svg = svg.replace(colour, f'var(--{name}, {colour})')
     mark = f'<svg role="img" aria-label="{html.escape(label)}" style="fill: var(--ink, #000000)" '
     names = {sign: html.escape(line) for line, sign in known.items()}
@@ -130,7 +130,7 @@ def plot_measured(fit: Fit,
         ax.plot(measured, predicted, '.', ms=3, alpha=0.7)
         ax.axline((measured.mean(),) * 2, slope=1, lw=0.6, color='black')
         ax.set(xlabel=f'measured, {unit}' if unit else 'measured', ylabel='predicted, out of fold')
-        ax.set_title(short_name(target, 25), parse_math=False)
+        ax.set_title(short_name(target, 15), parse_math=False)
         ax.set_aspect('equal', 'datalim')
     return fig
 
@@ -199,6 +199,7 @@ def predict_band(
         found[t] = np.column_stack([value, *ends])
     return found
 
+# %% ../nbs/85_report.ipynb #1a5e0c4a
 def _seen(fit, X, usual):
     "Say of each mixture whether a run lies near, and whether runs had as much and as little of each domain."
     near = cdist(X.to_numpy(), fit.mixtures.to_numpy(), 'cityblock').min(1) / 2 <= usual + 1e-9
@@ -207,7 +208,8 @@ def _seen(fit, X, usual):
 
 def _same_in_all(fit, domain):
     "List the domains, other than one, that had the same weight in every run."
-    return tuple(d for d in never_moved(fit) if d != domain)
+    same = fit.mixtures.columns[fit.mixtures.max() == fit.mixtures.min()]
+    return tuple(d for d in same if d != domain)
 
 # %% ../nbs/85_report.ipynb #1a5e0c15
 def curve_of(
@@ -279,7 +281,7 @@ def plot_curve(curve: pd.DataFrame,   # as `curve_of` makes it, of one target
         ax.plot(weight, at['value'], 'o', color=COLOURS[1], clip_on=False, zorder=5)
         if prior is not None: ax.axvline(prior, color='black', lw=0.9, ls=':')
         ax.set(xlabel='weight', ylabel=ylabel, xlim=(curve['weight'].min(), curve['weight'].max()), ylim=limits)
-        ax.set_title(short_name(domain, 20), parse_math=False)
+        ax.set_title(short_name(domain, 15), parse_math=False)
         _ticks(ax, trained.to_numpy())
     return fig
 
@@ -338,15 +340,17 @@ def plot_nearness(fit: Fit,
         ax.axvline(usual, color='0.5', lw=0.6, ls='--')
         ylabel = f'measured, {metric.unit}' if metric.unit else 'measured'
         ax.set(xlabel='weight that would have to move', ylabel=ylabel)
-        ax.set_title(short_name(target, 25), parse_math=False)
+        ax.set_title(short_name(target, 15), parse_math=False)
     return fig
 
 # %% ../nbs/85_report.ipynb #1a5e0c24
 def _metric_of(fit, name):
-    "Describe something predicted; a domain that is no target is a loss, in the unit that the targets have."
+    "Describe something predicted; what a swarm measured of a domain is a loss, in the unit that the targets have."
     if name in fit.metrics: return fit.metrics[name]
     units = {m.unit for m in fit.metrics.values() if not m.higher}
-    return Metric(name, False, units.pop() if len(units) == 1 else '') if name in fit.domains else None
+    others = getattr(fit, 'others', None)
+    if name not in fit.mixtures and (others is None or name not in others): return None
+    return Metric(name, False, units.pop() if len(units) == 1 else '')
 
 def _direction(metric, low, high):
     "Say in a word which way a change goes, if its interval is known."
@@ -404,11 +408,10 @@ body{{font:15px/1.5 system-ui,'Noto Sans',sans-serif;max-width:60em;margin:2em a
 color:var(--text);background:var(--page);overflow-wrap:break-word}}
 .wide{{overflow-x:auto;margin:1em 0}}table{{border-collapse:collapse}}
 td,th{{padding:.2em .7em;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}}
-th{{white-space:nowrap}}td:first-child,th:first-child{{text-align:left;position:sticky;left:0;background:var(--page)}}
+td:first-child,th:first-child{{text-align:left;position:sticky;left:0;background:var(--page)}}
 .text{{text-align:left}}td.text{{color:var(--faint)}}td.text:first-child{{color:var(--text)}}
-td div{{max-width:20em;overflow-wrap:anywhere}}td:first-child div{{max-width:min(14em,42vw)}}
-.read td:first-child div{{min-width:5em}}.read td div{{max-width:none}}
-.wide table{{width:max-content}}.wide.read table{{width:auto}}
+td div{{max-width:24em;min-width:8em;overflow-wrap:break-word}}
+td:first-child div{{max-width:min(14em,42vw);min-width:4em}}.read td div{{max-width:none;overflow-wrap:anywhere}}
 .caveats{{background:var(--warn);border-left:4px solid #e69f00;padding:.5em 1em}}
 figure{{margin:1em 0}}figcaption,footer,.note{{color:var(--faint);font-size:85%}}
 svg{{display:block;width:100%;height:auto;max-width:27em;overflow:visible}}
@@ -419,8 +422,8 @@ svg{{display:block;width:100%;height:auto;max-width:27em;overflow:visible}}
 # %% ../nbs/85_report.ipynb #1a5e0c45
 _PRINT = """
 @page{size:A4;margin:15mm}@media print{body{font-size:10pt;margin:0;padding:0;max-width:none}
-.wide{overflow:visible}.wide table{font-size:8pt;width:auto}td,th{padding:.1em .4em;position:static!important}
-th{white-space:normal}td div{max-width:none!important}figure,tr,li,.caveats h2{break-inside:avoid}
+.wide{overflow:visible}table{font-size:8pt}td,th{padding:.1em .4em;position:static!important}
+td div{max-width:none!important;min-width:0;overflow-wrap:anywhere}figure,tr,li,.caveats h2{break-inside:avoid}
 h1,h2,h3,p.before{break-after:avoid}
 svg{max-height:230mm}.grid{grid-template-columns:repeat(3,1fr)}}
 """.replace('\n', '')
@@ -450,6 +453,11 @@ def _table_of(frame: pd.DataFrame, label: str = 'table') -> str:
 def _list(items): return '<ul>' + ''.join(f'<li>{html.escape(s)}</li>' for s in items) + '</ul>'
 
 def _grid(pictures): return f'<div class=grid>{"".join(pictures)}</div>'
+
+def _apart(name):
+    "Keep a name that is written from right to left from turning a number behind it around, in plain text."
+    turns = any(unicodedata.bidirectional(c) in ('R', 'AL') for c in str(name))
+    return f'⁨{name}⁩' if turns else str(name)
 
 def _names(names): return ', '.join(f'<bdi>{html.escape(str(n))}</bdi>' for n in names)
 
@@ -512,7 +520,7 @@ def _drawn_changes(changes):
 def _not_known(fit, changes):
     "Name the domains whose loss is not predicted, where domains are what was measured."
     left = [d for d in fit.domains if d not in changes.index]
-    if not left or len(left) == len(fit.domains): return []
+    if not left or len(left) == fit.mixtures.shape[1]: return []
     return [f'<p class=note>Not predicted, as no law was fitted for them: {_names(left)}. '
             'What the mixture does to their losses is not known.</p>']
 
@@ -550,10 +558,10 @@ _CURVES = ('Each picture moves the weight of one domain; the others share the re
            'it is a guess.')
 _DRAWN = 3   # targets whose curves a page draws
 
-def _limits(curves):
+def _limits(curves, mixture):
     "Bound the values that are drawn: what is seen, with its band, and the proposal."
-    seen = curves[curves['seen']] if curves['seen'].any() else curves
-    low, high = seen[['value', 'low']].min(axis=None), seen[['value', 'high']].max(axis=None)
+    shown = pd.concat([c[c['seen'] | (c['weight'] == mixture[d])] for d, c in curves.items()])
+    low, high = shown[['value', 'low']].min(axis=None), shown[['value', 'high']].max(axis=None)
     edge = 0.05 * (high - low) or 0.05
     return low - edge, high + edge
 
@@ -561,7 +569,7 @@ def _limits(curves):
 def _curves_of(fit, target, curves, mixture, prior):
     "Draw the curves of one target."
     metric, mine = fit.metrics[target], {d: c[c['target'] == target] for d, c in curves.items()}
-    limits = _limits(pd.concat(mine.values()))
+    limits = _limits(mine, mixture)
     for d, c in mine.items():
         fig = plot_curve(c, d, fit.mixtures[d], mixture[d], None if prior is None else prior[d], limits, metric.unit)
         seen = c[c['seen']]
@@ -589,19 +597,19 @@ def _moved_weights(fit, mixture, prior, usual, told):
     return parts
 
 # %% ../nbs/85_report.ipynb #1a5e0c3b
-_MANY = 2000   # runs up to which the laws are fitted once more
+_MANY = 200_000   # weights of all runs, up to which the laws are fitted once more
 
 def _mixture_in_words(row):
     used = row[row >= 0.005].sort_values(ascending=False, kind='stable')[:8]
-    return ', '.join(f'{d} {w:.0%}' for d, w in used.items())
+    return ', '.join(f'{_apart(d)} {w:.0%}' for d, w in used.items())
 
 def _without(fit, mixture, runs, at):
     "Say what the laws predict without the nearest runs."
-    if len(fit.mixtures) > _MANY: return []
+    if fit.mixtures.size > _MANY: return []
     one = replace(fit, values=fit.values[fit.targets[:_DRAWN]], predictions=None)
     try: other = predict_without(one, mixture, runs)
     except (ValueError, ArithmeticError): return []
-    said = [f'{t} {other[t]:.4g} (with them: {at[t][0]:.4g})' for t in one.targets]
+    said = [f'{_apart(t)} {other[t]:.4g} (with them: {at[t][0]:.4g})' for t in one.targets]
     return [f'<p>Fitted without the {len(runs)} nearest, the same laws predict for the proposal: '
             f'{html.escape("; ".join(said))}.</p>']
 
@@ -696,7 +704,7 @@ def _train_on(mixture):
     used = mixture.sort_values(ascending=False)
     small = used[used < 0.01]
     text = ', '.join(f'<bdi>{html.escape(str(d))}</bdi> {w:.0%}' for d, w in used[used >= 0.01].items())
-    if len(small): text += f', the rest {small.sum():.1%}'
+    if small.sum() >= 0.0005: text += f', the rest {small.sum():.1%}'
     return f'<p><b>Train on {text}.</b></p>'
 
 def _headline(fit, told):
@@ -714,7 +722,8 @@ def _headline(fit, told):
 # %% ../nbs/85_report.ipynb #c7e7febf
 def _check_domains(fit, mixture):
     "Raise ValueError if a proposal and a fit have other domains."
-    strange = [d for d in mixture.index if d not in fit.domains] + [d for d in fit.domains if d not in mixture.index]
+    ours, theirs = fit.mixtures.columns, mixture.index
+    strange = [*theirs[~theirs.isin(ours)], *ours[~ours.isin(theirs)]]
     if strange:
         raise ValueError(f'the proposal and the fit have other domains: {strange[0]!r} is in one of them only')
 
