@@ -659,6 +659,7 @@ def _compared(fit, target):
     table, chosen = fit.comparison[fit.comparison['target'] == target].drop(columns='target'), fit.laws[target]
     table['law'] = table['law'].where(table['law'] != chosen, f'{chosen} *')
     names = {'behind_low': 'behind, from', 'behind_high': 'to', 'rmse': 'RMSE', 'left_out': 'left out, because it'}
+    names |= {'regret_more': 'regret, above the least', 'spread': 'runs differ by'}
     return _table_of(table.rename(columns=names), f'laws for {target}')
 
 # %% ../nbs/85_report.ipynb #1a5e0c3d
