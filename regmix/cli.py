@@ -638,12 +638,12 @@ def export(
 @_command('regmix report fit proposal.json --out report.html')
 def report(
     fit: _argument(Path, 'Folder of a fit.'),
-    proposal: _argument(Path, 'A proposal of it.') = None,
+    proposal: _argument(Path, 'A proposal of it, or any file with a weight for each domain.') = None,
     out: _option(Path, 'The HTML file.', '--out', '-o') = Path('report.html'),
     title: _option(str, 'Title of the page.') = 'Which mixture?',
     overwrite: _Overwrite = False,
 ):
-    "Write one HTML page: what was read, the laws compared, the proposal and what stands against it."
+    "Write one HTML page: the proposal, what stands against it, what it changes, the runs and laws behind it."
     _free(out, overwrite)
     from regmix.choice import load_fit
     from regmix.files import write_file
