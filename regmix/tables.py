@@ -463,10 +463,16 @@ def read_weights(path: str | Path, # JSON, YAML, a table of two columns, or the 
 # %% ../nbs/17_tables.ipynb #8b05e0e3
 @dataclass(frozen=True)
 class Metric:
-    "What a column of numbers means: its name, which way is better, its unit."
+    "What a column of numbers means: its name, which way is better, its unit, its range."
     name: str             # the column
     higher: bool = False  # is more better?
     unit: str = ''        # for labels: 'nats per token', 'bits per byte', 'accuracy'
+    low: float | None = None   # the least value that there can be, such as 0; None: not known
+    high: float | None = None  # the largest, such as 1 for an accuracy; None: not known
+
+    def __post_init__(self):
+        if None in (self.low, self.high) or self.low < self.high: return
+        raise ValueError(f'{self.name}: its range is {self.low:g} to {self.high:g}; the first must be the smaller')
 
     def as_loss(self, values):
         "Turn values into what is better when lower, and such values back: twice is nothing."
