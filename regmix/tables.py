@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['RUN_NAMES', 'read_cells', 'as_numbers', 'run_column', 'as_weights', 'read_tables', 'read_swarm', 'read_mixtures',
-           'read_weights', 'Metric', 'suspicious', 'as_plain']
+           'read_weights', 'Metric', 'suspicious', 'with_range', 'as_plain']
 
 # %% ../nbs/17_tables.ipynb #48b673c7
 import csv, io, json, math, re, warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -484,18 +484,60 @@ class Metric:
         return f'{self.name}{unit} ({"higher" if self.higher else "lower"} is better)'
 
 # %% ../nbs/17_tables.ipynb #697c500f
-_HIGHER = r'(?<![a-z])(acc|accuracy|acc_norm|score|f1|exact_match|em|bleu|rouge|win_?rate|pass@?\d*)(?![a-z])'
-_LOWER = r'loss|bpb|ppl|perplexity|nll|error'
+_KINDS = [  # words of a name; is more better?; the least and the largest value
+    (r'acc|accs|accurac(y|ies)|exact( match)?|match(es)?|em|f\d|f ?score|flexible f1|precision|recall|mrr|ndcg', True, 0, 1),
+    (r'win ?rates?|wins?|pass( at)?( (\d+|k|rate))?|maj( at)?( (\d+|k))?|(success|solve|hit|consistency|extraction) rate',
+     True, 0, 1),
+    (r'bleu\d?|sacrebleu|rouge\w{0,4}|rouge (l|lsum|zh|score)|meteor|chrf\w*|bert ?score|auc|auroc|roc auc', True, 0, 1),
+    (r'prob(s|ability|abilities)?|likelihoods?|(pct|percent|num|share|fraction) correct|parseable', True, 0, 1),
+    (r'log ?(likelihoods?|prob(s|ability|abilities)?|p)|logp', True, None, 0),
+    (r'mcc|matthews|pearsonr?|spearmanr?|kendall|correlation|kappa', True, -1, 1),
+    (r'scores?|reward|logits?|margin|elo|bleurt|comet|verify|r2', True, None, None),
+    (r'\w*loss(es)?|\w*nll|nll \w+|neg(ative)?( log)? ?(likelihood|prob\w*)|\w*(cross)?entropy|xent|ce|surprisal', False, 0, None),
+    (r'bpb|bpc|bpt|bits|nats|(nats|bits) per \w+|kl|divergence|brier( score)?|ece|mse|rmse|mae|regret', False, 0, None),
+    (r'\w*ppl|\w*perplexit(y|ies)', False, 1, None),
+    (r'\w*errors?|err|error rate|wer|cer|ter', False, 0, None),
+    (r'bias( score)?( \w+)*|toxic(ity)?( score)?|stereotypes?|hallucinations?|pct (stereotype|invalid)', False, None, None)]
 
+def _words(name: str) -> str:
+    "Cut a name into small words: `lm_eval/rougeL` into `lm eval rouge l`."
+    apart = re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', name)
+    return ' '.join(re.findall(r'[a-z0-9]+', apart.lower()))
+
+def _sounds(metric: 'Metric'): # (is more better?, low, high), or None
+    "Find what the words of a metric's name and unit mean: the last that means something, the longest if two end there."
+    words, found = _words(f'{metric.name} {metric.unit}'), []
+    for pattern, *meaning in _KINDS:
+        for match in re.finditer(rf'(?<!\S)(?:{pattern})(?!\S)', words):
+            found.append((match.end(), match.end() - match.start(), meaning))
+    return max(found, key=lambda f: f[:2])[2] if found else None
+
+# %% ../nbs/17_tables.ipynb #f3ded268
 def suspicious(metric: Metric) -> str | None: # a question, or None
     "Ask back where a name sounds like the other direction."
-    higher = re.search(_HIGHER, metric.name.lower().replace('_', ' '))
-    lower = re.search(_LOWER, metric.name.lower())
-    if higher and not lower and not metric.higher:
-        return (f'{metric.name!r} sounds like more is better, and it was taken as lower is better; '
-                f'if so, say that higher is better (higher=True, --higher {metric.name})')
-    if lower and not higher and metric.higher:
-        return f'{metric.name!r} sounds like a loss, and it was taken as higher is better'
+    said = 'higher' if metric.higher else 'lower'
+    if re.search(r'likelihood diff', _words(metric.name)):
+        return (f'{metric.name!r} is a difference of likelihoods, which some count as better when higher and some as '
+                f'better when lower; it was taken as {said} is better')
+    found = _sounds(metric)
+    if found is None or found[0] == metric.higher: return None
+    if metric.higher: return f'{metric.name!r} sounds like a loss, and it was taken as higher is better'
+    return (f'{metric.name!r} sounds like more is better, and it was taken as lower is better; '
+            f'if so, say that higher is better (higher=True, --higher {metric.name!r})')
+
+# %% ../nbs/17_tables.ipynb #9a351e48
+def with_range(metric: Metric, # perhaps with a range, which is kept
+               values,         # (n,) what was measured
+              ) -> Metric:     # with `low` and `high` as far as its name tells them and the values keep to them
+    "Give a metric the range that its name stands for: 0 to 1 for an accuracy, from 0 for a loss."
+    if (metric.low, metric.high) != (None, None): return metric
+    values, found = np.asarray(values, float), _sounds(metric)
+    if found is None or not len(values): return metric
+    _, low, high = found
+    if (low, high) == (0, 1) and values.max() > 1: high = 100
+    if low is not None and values.min() < low: low = high = None
+    if high is not None and values.max() > high: low = high = None
+    return replace(metric, low=low, high=high)
 
 # %% ../nbs/17_tables.ipynb #1c91da5c
 def as_plain(v): # dictionaries, lists, tuples, numbers, text, paths, in each other
