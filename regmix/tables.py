@@ -7,7 +7,7 @@ __all__ = ['RUN_NAMES', 'read_cells', 'as_numbers', 'run_column', 'as_weights', 
            'read_weights', 'Metric', 'suspicious', 'with_range', 'as_plain']
 
 # %% ../nbs/17_tables.ipynb #48b673c7
-import csv, io, json, math, re, warnings
+import csv, fnmatch, io, json, math, re, shlex, warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +38,26 @@ def _separator(path, header: str) -> str:
                          'use commas alone')
     return found[0]
 
+# %% ../nbs/17_tables.ipynb #41053904
+_NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?')
+
+def _like_rows(header, rows) -> bool:
+    "Tell whether the numbers of a header could be one row more: each inside its column's range, or all with the rows' total."
+    columns, totals = list(zip(*rows)), [sum(row) for row in rows]
+    inside = all(min(column) <= x <= max(column) for x, column in zip(header, columns))
+    return inside or min(totals) * 0.99 - 1e-9 <= sum(header) <= max(totals) * 1.01 + 1e-9
+
+def _check_header(path, header, cells):
+    "Refuse a first line that looks like data."
+    at = [j for j, cell in enumerate(header) if _NUMBER.fullmatch(cell)]
+    if not at: return
+    rows = [[row[j] for j in at] for row in cells]
+    rows = [[float(cell) for cell in row] for row in rows if all(map(_NUMBER.fullmatch, row))]
+    names = [header[j] for j in at]
+    if all(name.isdigit() for name in names) and not (rows and _like_rows([int(name) for name in names], rows)): return
+    raise ValueError(f'{path}: the first line holds numbers ({_few(names)}), so it looks like a run and not like a '
+                     'header: write a line of names above it, as in run,web,code')
+
 # %% ../nbs/17_tables.ipynb #190f9745
 def _csv(path: Path) -> pd.DataFrame:
     "Read a CSV file as text, each row under the number of its line."
@@ -52,6 +72,7 @@ def _csv(path: Path) -> pd.DataFrame:
         if len(row) == len(header): continue
         raise ValueError(f'{path}: line {line} has {len(row)} cells, the header has {len(header)}: '
                          'a name or a value is missing, or there is one too many')
+    _check_header(path, header, cells)
     return pd.DataFrame(cells, index=list(rows)[1:], columns=header, dtype=object)
 
 # %% ../nbs/17_tables.ipynb #509e8630
@@ -68,16 +89,47 @@ def _parquet(path: Path) -> pd.DataFrame:
     text = pd.DataFrame(cells, dtype=object).set_axis([str(c) for c in table.columns], axis=1)
     return text.set_axis(range(1, len(table) + 1))
 
-# %% ../nbs/17_tables.ipynb #7df6afda
-_READ = {'.csv': _csv, '.tsv': _csv, '.txt': _csv, '.parquet': _parquet}
+# %% ../nbs/17_tables.ipynb #ac4456ea
+def _flat(value, name='') -> dict:
+    "Write nested objects as one: {'config': {'lr': 1}} as {'config.lr': 1}."
+    if not isinstance(value, dict): return {name: json.dumps(value) if isinstance(value, list) else value}
+    out = {}
+    for key, inner in value.items(): out |= _flat(inner, f'{name}.{key}' if name else key)
+    return out
 
-def read_cells(path: str | Path, # a file that ends in .csv, .tsv, .txt or .parquet
+def _once(pairs) -> dict:
+    "Refuse a name that appears twice in an object."
+    names = [key for key, _ in pairs]
+    twice = [key for key in names if names.count(key) > 1]
+    if twice: raise ValueError(f'{twice[0]!r} appears twice')
+    return dict(pairs)
+
+def _object(path, i, line) -> dict:
+    "Read one line of JSON; numbers stay as they are written."
+    try: row = json.loads(line, object_pairs_hook=_once, parse_float=str, parse_int=str, parse_constant=str)
+    except ValueError as e: raise ValueError(f'{path}: line {i} is no JSON: {e}') from None
+    if not isinstance(row, dict): raise ValueError(f'{path}: line {i} is no object, as in {{"run": "a", "web": 0.5}}')
+    return _flat(row)
+
+def _jsonl(path: Path) -> pd.DataFrame:
+    "Read JSON lines as text, each row under the number of its line."
+    lines = enumerate(_text(path).split('\n'), 1)
+    rows = {i: _object(path, i, line) for i, line in lines if line.strip()}
+    if not rows: raise ValueError(f'{path}: the file is empty')
+    names = dict.fromkeys(name for row in rows.values() for name in row)
+    cells = [[_as_text(row.get(name)).strip() for name in names] for row in rows.values()]
+    return pd.DataFrame(cells, index=list(rows), columns=list(names), dtype=object)
+
+# %% ../nbs/17_tables.ipynb #7df6afda
+_READ = {'.csv': _csv, '.tsv': _csv, '.txt': _csv, '.jsonl': _jsonl, '.ndjson': _jsonl, '.parquet': _parquet}
+
+def read_cells(path: str | Path, # a file that ends in .csv, .tsv, .txt, .jsonl or .parquet
               ) -> pd.DataFrame: # text, '' where a cell is empty; index the numbers of the lines (parquet: rows)
     "Read a table as text, or raise ValueError naming the file, the line and the column at fault."
     path = Path(path)
     if not path.is_file(): raise FileNotFoundError(f'{path}: there is no such file')
     read = _READ.get(path.suffix.lower())
-    if not read: raise ValueError(f'{path}: read are .csv, .tsv, .txt and .parquet; save the table as one of them')
+    if not read: raise ValueError(f'{path}: read are {", ".join(_READ)}; save the table as one of them')
     table = read(path)
     table.columns = names = ['' if re.fullmatch(r'Unnamed: \d+', c) else c for c in table.columns]
     if '' in names[1:]:
@@ -88,8 +140,9 @@ def read_cells(path: str | Path, # a file that ends in .csv, .tsv, .txt or .parq
     return table
 
 # %% ../nbs/17_tables.ipynb #0c18eb17
-_NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?')
 _MISSING = ('', 'na', 'n/a', 'n.a.', 'nan', 'missing', 'null', 'none', '-', '?')
+
+_INFINITE = re.compile(r'[-+]?inf(inity)?', re.I)   # the loss of a run that diverged
 
 def _is_missing(cell: str) -> bool: return cell.lower() in _MISSING
 
@@ -121,7 +174,8 @@ def _refuse_text(table, names, path, missing):
 def _refuse_missing(table, names, path, missing):
     "Raise ValueError for the first missing cell."
     i, j = np.argwhere(missing)[0]
-    raise ValueError(f'{_where(path, table, names, i, j)}: the value is missing ({missing.sum()} such cells in '
+    what = 'is infinite' if _INFINITE.fullmatch(table.iat[i, j]) else 'is missing'
+    raise ValueError(f'{_where(path, table, names, i, j)}: the value {what} ({missing.sum()} such cells in '
                      f'{missing.any(1).sum()} runs): fill it in, or have those runs dropped '
                      '(drop_missing=True, --drop-missing)')
 
@@ -130,10 +184,12 @@ def as_numbers(table: pd.DataFrame,        # text, as `read_cells` gives it
                names: list[str],           # of the runs, one a row
                path: str | Path,           # where it came from, for the messages
                drop_missing: bool = False, # leave out rows with a missing value, instead of refusing the table
+               infinite: bool = False,     # an infinite value counts as missing
               ) -> tuple[pd.DataFrame, list[str]]: # numbers, index run; the runs that were left out
     "Turn a table of text into numbers, or raise ValueError naming the line, the column and the cell."
     cells = table.to_numpy()
-    missing = np.array([[_is_missing(c) for c in row] for row in cells], bool).reshape(cells.shape)
+    def gone(cell): return _is_missing(cell) or (infinite and _INFINITE.fullmatch(cell) is not None)
+    missing = np.array([[gone(c) for c in row] for row in cells], bool).reshape(cells.shape)
     _refuse_text(table, names, path, missing)
     if missing.any() and not drop_missing: _refuse_missing(table, names, path, missing)
     lost = missing.any(axis=1)
@@ -142,7 +198,9 @@ def as_numbers(table: pd.DataFrame,        # text, as `read_cells` gives it
     return numbers, [n for n, out in zip(names, lost) if out]
 
 # %% ../nbs/17_tables.ipynb #31e05cb4
-RUN_NAMES = ('run', 'run_id', 'run_name', 'index', 'id', 'name', 'experiment', 'trial')
+RUN_NAMES = ('run', 'run_id', 'run_name', 'index', 'id', 'name', 'experiment', 'trial', 'run_key', 'mixture', 'mix_id')
+
+def _plain(column: str) -> str: return re.sub(r'[\s-]+', '_', column.lower())
 
 def run_column(table: pd.DataFrame, # text, as `read_cells` gives it
                run: str = None,     # its name, if you know it
@@ -152,14 +210,23 @@ def run_column(table: pd.DataFrame, # text, as `read_cells` gives it
     if run is not None:
         if run in table.columns: return run
         raise ValueError(f'{path}: no column {run!r} to name the runs; there is {_few(table.columns, 12)}')
-    plain = {re.sub(r'[\s-]+', '_', c.lower()): c for c in reversed(table.columns)}
-    for name in RUN_NAMES:
-        if name in plain: return plain[name]
+    plain = {_plain(c): c for c in reversed(table.columns)}
+    known = [plain[name] for name in RUN_NAMES if name in plain]
+    if known: return _better_label(table, known)
     if '' in table.columns:
-        counts = list(table['']) == [str(i) for i in range(len(table))]
-        return None if counts else ''
+        return None if _counts_rows(table['']) else ''
     labels = [c for c in table.columns if _labels_rows(table[c])]
     return labels[0] if len(labels) == 1 else None
+
+def _counts_rows(column: pd.Series) -> bool:
+    "Tell whether a column only numbers the rows, from 0."
+    return list(column) == [str(i) for i in range(len(column))]
+
+def _better_label(table, known) -> str:
+    "Take the first known column; not an `index` that numbers the rows, where another one names them."
+    others = [c for c in known[1:] if _labels_rows(table[c])]
+    if _plain(known[0]) in ('index', 'id') and _counts_rows(table[known[0]]) and others: return others[0]
+    return known[0]
 
 def _labels_rows(column: pd.Series) -> bool:
     "Tell whether a column holds text that differs in every row."
@@ -171,7 +238,7 @@ def _run_names(table, column, path) -> list[str]:
     names = [re.sub(r'^(\d+)\.0+$', r'\1', v) for v in table[column]]
     if '' not in names: return names
     raise ValueError(f'{_row(path, table, names.index(""))}: the run has no name in column {column!r}: '
-                     'name it, or take the line out')
+                     'name it, take the line out, or say which column names the runs (run=, --run)')
 
 def _check_twice(table, names, column, path):
     "Refuse a name that stands twice, with its lines."
@@ -523,7 +590,7 @@ def suspicious(metric: Metric) -> str | None: # a question, or None
     if found is None or found[0] == metric.higher: return None
     if metric.higher: return f'{metric.name!r} sounds like a loss, and it was taken as higher is better'
     return (f'{metric.name!r} sounds like more is better, and it was taken as lower is better; '
-            f'if so, say that higher is better (higher=True, --higher {metric.name!r})')
+            f'if so, say that higher is better (higher=True, --higher {shlex.quote(metric.name)})')
 
 # %% ../nbs/17_tables.ipynb #9a351e48
 def with_range(metric: Metric, # perhaps with a range, which is kept
