@@ -41,6 +41,12 @@ def _separator(path, header: str) -> str:
 # %% ../nbs/17_tables.ipynb #41053904
 _NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?')
 
+def _few(names, most: int = 5) -> str:
+    "List some names, and how many more there are."
+    names = list(names)
+    more = f' and {len(names) - most} more' if len(names) > most else ''
+    return ', '.join(map(repr, names[:most])) + more
+
 def _like_rows(header, rows) -> bool:
     "Tell whether the numbers of a header could be one row more: each inside its column's range, or all with the rows' total."
     columns, totals = list(zip(*rows)), [sum(row) for row in rows]
@@ -145,12 +151,6 @@ _MISSING = ('', 'na', 'n/a', 'n.a.', 'nan', 'missing', 'null', 'none', '-', '?')
 _INFINITE = re.compile(r'[-+]?inf(inity)?', re.I)   # the loss of a run that diverged
 
 def _is_missing(cell: str) -> bool: return cell.lower() in _MISSING
-
-def _few(names, most: int = 5) -> str:
-    "List some names, and how many more there are."
-    names = list(names)
-    more = f' and {len(names) - most} more' if len(names) > most else ''
-    return ', '.join(map(repr, names[:most])) + more
 
 def _row(path, table, i) -> str:
     "Name a row of a table by its file and line."
@@ -264,19 +264,131 @@ def _from_per_cent(table, path) -> tuple[pd.DataFrame, list[str]]:
     return table / 100, [f'{path}: the weights are per cent (rows sum to {total.min():g} to {total.max():g}); '
                          'they were divided by 100']
 
+# %% ../nbs/17_tables.ipynb #6f93cfa7
+_TOKENS, _SAME, _ROUNDING = 1000, 0.005, 0.05   # rows sum to this at least; alike within; off by rounding at most
+
+def _from_tokens(table, path, normalise) -> tuple[pd.DataFrame, list[str]]:
+    "Divide tokens by the sum of their row, if all rows have about the same; of different sums only if that was asked for."
+    total = table.sum(axis=1)
+    if not total.min() >= _TOKENS or (table < 0).any(axis=None): return table, []
+    alike = total.max() - total.min() <= _SAME * total.mean()
+    if not (alike or normalise): return table, []
+    return table.div(total, axis=0), [f'{path}: the weights are tokens (rows sum to {total.min():g} to '
+                                      f'{total.max():g}); each row was divided by its sum']
+
+def _normalised(table, path) -> tuple[pd.DataFrame, list[str]]:
+    "Divide rows by their sums, if these are near 1; and a note."
+    total = table.sum(axis=1)
+    far = (total - 1).abs() > _ROUNDING
+    if far.any():
+        raise ValueError(f'{path}: run {far.idxmax()!r} sums to {total[far.idxmax()]:g}: that is more than rounding '
+                         f'does, so it is not divided by its sum: a domain may be missing; {_taken(table)}')
+    return table.div(total, axis=0), [f'{path}: each row was divided by its sum ({total.min():g} to {total.max():g}), '
+                                      'as asked']
+
 # %% ../nbs/17_tables.ipynb #de202da8
-def as_weights(table: pd.DataFrame, # numbers, index run
-               path: str | Path,    # where it came from, for the messages
+def _offer(table) -> str:
+    "Offer to divide rows by their sums, where rounding may be all that is wrong."
+    near = ((table.sum(axis=1) - 1).abs() <= _ROUNDING).all()
+    return '; if the weights were rounded, have each row divided by its sum (normalise=True, --normalise)' if near else ''
+
+def as_weights(table: pd.DataFrame,     # numbers, index run
+               path: str | Path,        # where it came from, for the messages
+               normalise: bool = False, # divide each row by its sum, where rounding can explain what it is off
               ) -> tuple[pd.DataFrame, list[str]]: # rows sum to 1 within 0.005; what was done and what was seen
-    "Check a table of weights, from per cent if need be, or raise ValueError naming the run."
+    "Check a table of weights, from per cent or tokens if need be, or raise ValueError naming the run."
     table, notes = _from_per_cent(table, path)
+    table, more = _from_tokens(table, path, normalise)
+    table, also = _normalised(table, path) if normalise and not more else (table, [])
     try: table = check_mixtures(table)
-    except ValueError as e: raise ValueError(f'{path}: {str(e).removeprefix("mixtures: ")}; {_taken(table)}') from None
+    except ValueError as e:
+        what = str(e).removeprefix('mixtures: ')
+        raise ValueError(f'{path}: {what}; {_taken(table)}{_offer(table)}') from None
     pinned = [d for d in table.columns if table[d].nunique() == 1] if len(table) > 1 else []
-    if pinned:
-        which = ', '.join(f'{d!r} ({table[d].iloc[0]:g})' for d in pinned)
-        notes.append(f'{path}: the same weight in every run, so nothing can be learnt of it: {which}')
-    return table, notes
+    which = ', '.join(f'{d!r} ({table[d].iloc[0]:g})' for d in pinned)
+    seen = [f'{path}: the same weight in every run, so nothing can be learnt of it: {which}'] if pinned else []
+    return table, notes + more + also + seen
+
+# %% ../nbs/17_tables.ipynb #63687f9e
+def _solve(V, over, tolerance, cost, limits=()):
+    "Find the cheapest set of columns whose rows sum to `over`, as a mask; None if there is none."
+    from scipy.optimize import LinearConstraint, milp
+    rows = np.unique(np.linspace(0, len(V) - 1, min(len(V), 100)).astype(int))   # enough to find it; all to check it
+    for _ in range(5):
+        sums = LinearConstraint(V[rows], over[rows] - tolerance, over[rows] + tolerance)
+        found = milp(cost, constraints=[sums, *limits], integrality=np.ones(len(cost)), bounds=(0, 1),
+                     options={'time_limit': 5.0})
+        if found.status == 1: raise TimeoutError
+        if found.x is None: return None
+        out = found.x > 0.5
+        wrong = np.flatnonzero(np.abs(V[:, out].sum(axis=1) - over) > 1.01 * tolerance)
+        if not len(wrong): return out
+        rows = np.union1d(rows, wrong[:100])
+    raise TimeoutError
+
+# %% ../nbs/17_tables.ipynb #7bda4aae
+def _sets(V, target, tolerance): # V: (n, k) numbers
+    "Find the largest set of columns whose rows sum to the target, and another one if there is another: masks, or None."
+    from scipy.optimize import LinearConstraint
+    fit = ((V >= 0) & (V <= target + tolerance)).all(axis=0)
+    over = V[:, fit].sum(axis=1) - target
+    if fit.sum() < 2 or (over < -tolerance).any(): return None, None
+    if (over <= tolerance).all(): return fit, None
+    free = fit & (V <= over[:, None] + tolerance).all(axis=0)   # the others are needed
+    part, flat = V[:, free], np.ptp(V, axis=0) <= tolerance
+    cost = np.where(flat[free] & (len(V) > 1), 0.01, 1.0)
+    def chosen(out):
+        mask = fit.copy()
+        mask[np.flatnonzero(free)[out]] = False
+        return mask
+    out = _solve(part, over, tolerance, cost)
+    if out is None or chosen(out).sum() < 2: return None, None
+    matters = ~out & (part.max(axis=0) > 2 * tolerance)
+    limits = [LinearConstraint(matters[None].astype(float), 1, np.inf)]
+    moving = ~flat[free]
+    if not (fit & ~free & ~flat).any(): limits.append(LinearConstraint(moving[None].astype(float), -np.inf, moving.sum() - 1))
+    other = _solve(part, over, tolerance, cost, limits) if matters.any() else None
+    return chosen(out), None if other is None else chosen(other)
+
+# %% ../nbs/17_tables.ipynb #59c676b5
+_SETTINGS = re.compile(
+    r'(?<!\S)(lr|learning rate|seeds?|steps?|epochs?|iterations?|runtime|timestamp|duration|hours?|seconds|time|decay|wd|'
+    r'dropout|warmup|batch|tokens|params|parameters|layers|width|depth|heads|gpus?|nodes|momentum|beta\d?|eps|epsilon|'
+    r'clip|temperature|flops|created|version|rank|trial|index|id|phase|stage|total|sum|n|size)(?!\S)')
+
+def _words(name: str) -> str:
+    "Cut a name into small words: `lm_eval/rougeL` into `lm eval rouge l`."
+    apart = re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', name)
+    return ' '.join(re.findall(r'[a-z0-9]+', apart.lower()))
+
+def _is_setting(name: str) -> bool: return _SETTINGS.search(_words(name)) is not None
+
+def _leave_small(V, mask, target, small):
+    "Leave out small columns, one after the other, as long as the rows come nearer to the target."
+    mask = mask.copy()
+    while True:
+        off = V[:, mask].sum(axis=1) - target
+        gain = {j: 2 * off @ V[:, j] - V[:, j] @ V[:, j] for j in small if mask[j]}
+        best = max(gain, key=gain.get, default=None)
+        if best is None or gain[best] <= 0: return mask, off
+        mask[best] = False
+
+# %% ../nbs/17_tables.ipynb #4941bf21
+def _settle(V, mask, target, tolerance, names):
+    "Settle the columns of a set that are too small for its sums to tell: the mask, and what cannot be told."
+    small = [j for j in np.flatnonzero(mask) if 0 < V[:, j].max() <= 2 * tolerance]
+    mask, off = _leave_small(V, mask, target, small)
+    noise, doubtful = np.sqrt(np.mean(off ** 2)) + 1e-12 * target, []
+    for j in small:
+        c = V[:, j]
+        slope = off @ c / (c @ c) + (not mask[j])                        # with the column in the rows
+        apart = abs(0.5 - slope) > 2 * noise / np.sqrt(c @ c)
+        if not apart and _is_setting(names[j]): mask[j] = False
+        elif not apart: doubtful.append(j)
+    zeros = [j for j in np.flatnonzero(mask) if V[:, j].max() == 0]
+    mask[[j for j in zeros if _is_setting(names[j])]] = False
+    others = [j for j in np.flatnonzero(~mask) if not _is_setting(names[j])]
+    return mask, doubtful + [j for j in zeros if mask[j] and others]
 
 # %% ../nbs/17_tables.ipynb #eaf4bd91
 def _authors_names(table, kind): # 'train_column' or 'loss_column'
@@ -565,11 +677,6 @@ _KINDS = [  # words of a name; is more better?; the least and the largest value
     (r'\w*ppl|\w*perplexit(y|ies)', False, 1, None),
     (r'\w*errors?|err|error rate|wer|cer|ter', False, 0, None),
     (r'bias( score)?( \w+)*|toxic(ity)?( score)?|stereotypes?|hallucinations?|pct (stereotype|invalid)', False, None, None)]
-
-def _words(name: str) -> str:
-    "Cut a name into small words: `lm_eval/rougeL` into `lm eval rouge l`."
-    apart = re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', name)
-    return ' '.join(re.findall(r'[a-z0-9]+', apart.lower()))
 
 def _sounds(metric: 'Metric'): # (is more better?, low, high), or None
     "Find what the words of a metric's name and unit mean: the last that means something, the longest if two end there."
