@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .files import unknown
 from .mixtures import as_prior, check_mixtures, load_mixture, load_mixtures
 from .paper import DOMAINS
 from .swarms import AUTHORS, Swarm, check_losses, load_swarm, long_losses
@@ -387,8 +388,77 @@ def _settle(V, mask, target, tolerance, names):
         elif not apart: doubtful.append(j)
     zeros = [j for j in np.flatnonzero(mask) if V[:, j].max() == 0]
     mask[[j for j in zeros if _is_setting(names[j])]] = False
-    others = [j for j in np.flatnonzero(~mask) if not _is_setting(names[j])]
-    return mask, doubtful + [j for j in zeros if mask[j] and others]
+    return mask, doubtful + [j for j in zeros if mask[j] and not mask.all()]
+
+# %% ../nbs/17_tables.ipynb #d0d0494e
+_OFF = 2e-6, 1e-3, 5e-3, 2e-2   # by how much the rows may be off the target, as a share of it
+
+def _shares(V, target, names):
+    "Find the columns of shares: (masks of the readings, what cannot be told), at the strictest tolerance that finds any."
+    for off in _OFF:
+        first, other = _sets(V, target, off * target)
+        if first is None: continue
+        if other is not None: return [first, other], []
+        mask, doubtful = _settle(V, first, target, off * target, names)
+        return [mask], doubtful
+    return [], []
+
+def _tokens(V, names):
+    "Find the columns of tokens: those that change, if their rows have the same total."
+    fit = (V >= 0).all(axis=0) & (np.ptp(V, axis=0) > 0)
+    total = V[:, fit].sum(axis=1)
+    if fit.sum() < 2 or total.min() < _TOKENS or np.ptp(total) > _SAME * total.mean(): return [], []
+    mask, doubtful = _settle(V, fit, np.median(total), _SAME * np.median(total), names)
+    flat = [j for j in np.flatnonzero(~fit) if not _is_setting(names[j])]
+    return [mask], doubtful + flat
+
+def _readings(V, names):
+    "List the sets of columns that could be weights, as masks; and the columns of which it cannot be told."
+    found, doubtful = [], []
+    for target in (1, 100):
+        if target > 1 and not (V > 1.5).any(): continue
+        masks, doubts = _shares(V, target, names)
+        found, doubtful = found + masks, doubtful + doubts
+    return (found, doubtful) if found else _tokens(V, names)
+
+# %% ../nbs/17_tables.ipynb #6ae22e70
+def _numeric(cells) -> dict:
+    "Give the columns that hold numbers and nothing else but gaps, as arrays with NaN for a gap."
+    found = {}
+    for name in cells.columns:
+        column = cells[name]
+        gaps = column.map(_is_missing).to_numpy(bool)
+        values = pd.to_numeric(column.mask(gaps), errors='coerce').to_numpy(float)
+        if np.isfinite(values[~gaps]).all() and not gaps.all(): found[name] = values
+    return found
+
+def _complete(columns: dict) -> dict:
+    "Keep the rows in which every column has a number; where there is none, the columns that have one in every row."
+    V = np.column_stack(list(columns.values()))
+    whole = ~np.isnan(V).any(axis=1)
+    if whole.any(): return {name: V[whole, j] for j, name in enumerate(columns)}
+    return {name: values for name, values in columns.items() if not np.isnan(values).any()}
+
+def _ask(path, what):
+    "Make the error for a table with two readings."
+    return ValueError(f'{path}: {what}: say which columns are the weights (domains=, --domain; mix/* names many), '
+                      'or take the others out')
+
+# %% ../nbs/17_tables.ipynb #1d5cb8fe
+def _pick_weights(cells, path):
+    "Pick the columns of weights: their names, and those left out; None if no set of columns has the sums of weights."
+    columns = _numeric(cells)
+    columns = _complete(columns) if columns else {}
+    if len(columns) < 2: return None
+    names, V = list(columns), np.column_stack(list(columns.values()))
+    try: masks, doubtful = _readings(V, names)
+    except TimeoutError: raise _ask(path, f'which of {len(names)} columns of numbers sum to 1 was not found') from None
+    if not masks: return None
+    chosen = [[names[j] for j in np.flatnonzero(mask)] for mask in masks]
+    if len(chosen) > 1:
+        raise _ask(path, f'the weights could be {_few(chosen[0], 8)}, or {_few(chosen[1], 8)}')
+    if doubtful: raise _ask(path, f'whether {_few([names[j] for j in doubtful])} is a weight cannot be told by the sums')
+    return chosen[0], [c for c in cells.columns if c not in chosen[0]]
 
 # %% ../nbs/17_tables.ipynb #eaf4bd91
 def _authors_names(table, kind): # 'train_column' or 'loss_column'
@@ -400,17 +470,43 @@ def _is_label(column: str, run: str | None) -> bool:
     "Tell whether a column only labels the runs, or counts them, beside the one that names them."
     return column == '' or (run is not None and column.lower() in ('name', 'index', 'id'))
 
-def _choose_columns(table, wanted, run, path, what):
-    "Choose the columns with numbers: those wanted, or all but the names, the labels and the numbers of the rows."
+def _named(wanted, columns, path) -> list:
+    "Find the columns that were named, each once; `mix/*` names all that begin with mix/."
+    found = []
+    for name in wanted:
+        hits = [name] if name in columns else fnmatch.filter(columns, name)
+        if not hits: raise ValueError(f'{path}: {unknown("column", name, columns)}')
+        found += hits
+    return list(dict.fromkeys(found))
+
+# %% ../nbs/17_tables.ipynb #ad0a5542
+def _unlabelled(table, run, path, what):
+    "List the columns besides the names of the runs and the labels; and a note about the labels."
     others = [c for c in table.columns if c != run]
-    if wanted is not None:
-        gone = [c for c in wanted if c not in table.columns]
-        if gone: raise ValueError(f'{path}: no column {gone[0]!r}; there is {_few(others, 12)}')
-        return list(dict.fromkeys(wanted)), []
     labels = [c for c in others if _is_label(c, run)]
     taken = 'was taken for a label of the runs, not for'
     notes = [f'{path}: column {c or "without a name"!r} {taken} {what}' for c in labels]
     return [c for c in others if c not in labels], notes
+
+def _choose_metrics(table, wanted, run, path):
+    "Choose the columns of metrics: those wanted, or all but the names and the labels."
+    if wanted is None: return _unlabelled(table, run, path, 'a metric')
+    others = [c for c in table.columns if c != run]
+    gone = [c for c in wanted if c not in table.columns]
+    if gone: raise ValueError(f'{path}: {unknown("column", gone[0], others)}')
+    return list(dict.fromkeys(wanted)), []
+
+def _choose_weights(table, wanted, run, path):
+    "Choose the columns of weights: those wanted, or the set with the sums of weights; and notes of what was left out."
+    others, notes = _unlabelled(table, run, path, 'a domain')
+    if wanted is not None: return _named(wanted, [c for c in table.columns if c != run], path), []
+    found = _pick_weights(table[others], path)
+    if found is None: return others, notes
+    chosen, left = found
+    if left:
+        notes.append(f'{path}: no weights by their sums, so left out: {_few(left, 8)}; the domains are '
+                     f'{_few(chosen, 20)} (domains=, --domain name others)')
+    return chosen, notes
 
 # %% ../nbs/17_tables.ipynb #2aef212f
 @dataclass(frozen=True)
@@ -469,7 +565,7 @@ def _long(table, names, path, targets, drop_missing):
 def _weights_of(file: _Runs, domains, drop_missing):
     "Read the weights of a file; the runs left out; notes."
     _check_twice(file.cells, file.names, file.column, file.path)
-    chosen, notes = _choose_columns(file.cells, domains, file.column, file.path, 'a domain')
+    chosen, notes = _choose_weights(file.cells, domains, file.column, file.path)
     numbers, lost = as_numbers(file.cells[chosen], file.names, file.path, drop_missing)
     weights, seen = as_weights(numbers, file.path)
     return weights, lost, notes + seen
@@ -479,7 +575,7 @@ def _losses_of(file: _Runs, targets, drop_missing):
     if {'domain', 'loss'} <= set(file.cells.columns):
         return *_long(file.cells, file.names, file.path, targets, drop_missing), []
     _check_twice(file.cells, file.names, file.column, file.path)
-    chosen, notes = _choose_columns(file.cells, targets, file.column, file.path, 'a metric')
+    chosen, notes = _choose_metrics(file.cells, targets, file.column, file.path)
     if not chosen: raise ValueError(f'{file.path}: no column with a metric besides {file.column!r}')
     wide, lost = as_numbers(file.cells[chosen], file.names, file.path, drop_missing)
     return long_losses(wide, 1), lost, notes
