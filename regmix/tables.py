@@ -7,7 +7,7 @@ __all__ = ['RUN_NAMES', 'read_cells', 'as_numbers', 'run_column', 'as_weights', 
            'read_weights', 'Metric', 'suspicious', 'with_range', 'as_plain']
 
 # %% ../nbs/17_tables.ipynb #48b673c7
-import csv, fnmatch, io, json, math, re, shlex, warnings
+import csv, difflib, fnmatch, io, json, math, re, shlex, warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -232,6 +232,25 @@ def _better_label(table, known) -> str:
 def _labels_rows(column: pd.Series) -> bool:
     "Tell whether a column holds text that differs in every row."
     return column.is_unique and not any(_NUMBER.fullmatch(v) or _is_missing(v) for v in column)
+
+# %% ../nbs/17_tables.ipynb #f3c32648
+_LINE = re.compile(r'(?P<run>.+) - (?P<metric>.+?)(?P<band>__MIN|__MAX)?')
+
+def _chart(table: pd.DataFrame) -> pd.DataFrame:
+    "Turn the export of a chart into one row for each run and step; any other table is returned as it is."
+    step, *others = table.columns
+    lines = {c: _LINE.fullmatch(c) for c in others}
+    if not lines or not all(lines.values()) or _plain(step) not in ('step', 'global_step', '_step', 'runtime', 'epoch'): return table
+    rows, index = {}, {}
+    for column, match in lines.items():
+        if match['band']: continue
+        for line, at, cell in zip(table.index, table[step], table[column]):
+            if not cell: continue
+            rows.setdefault((match['run'], at), {})[match['metric']] = cell
+            index.setdefault((match['run'], at), line)
+    metrics = list(dict.fromkeys(m['metric'] for m in lines.values()))
+    cells = [[run, at, *(row.get(m, '') for m in metrics)] for (run, at), row in rows.items()]
+    return pd.DataFrame(cells, index=list(index.values()), columns=['run', 'step', *metrics], dtype=object)
 
 # %% ../nbs/17_tables.ipynb #af080b01
 def _run_names(table, column, path) -> list[str]:
@@ -470,12 +489,18 @@ def _is_label(column: str, run: str | None) -> bool:
     "Tell whether a column only labels the runs, or counts them, beside the one that names them."
     return column == '' or (run is not None and column.lower() in ('name', 'index', 'id'))
 
+def _no_column(path, name, columns) -> ValueError:
+    "Make the error for a column that is not there, with the one that may have been meant."
+    near = difflib.get_close_matches(name, columns, n=1)
+    return ValueError(f'{path}: no column {name!r}; there is {_few(columns, 12)}'
+                      + (f' (did you mean {near[0]!r}?)' if near else ''))
+
 def _named(wanted, columns, path) -> list:
     "Find the columns that were named, each once; `mix/*` names all that begin with mix/."
     found = []
     for name in wanted:
         hits = [name] if name in columns else fnmatch.filter(columns, name)
-        if not hits: raise ValueError(f'{path}: {unknown("column", name, columns)}')
+        if not hits: raise _no_column(path, name, columns)
         found += hits
     return list(dict.fromkeys(found))
 
@@ -493,7 +518,7 @@ def _choose_metrics(table, wanted, run, path):
     if wanted is None: return _unlabelled(table, run, path, 'a metric')
     others = [c for c in table.columns if c != run]
     gone = [c for c in wanted if c not in table.columns]
-    if gone: raise ValueError(f'{path}: {unknown("column", gone[0], others)}')
+    if gone: raise _no_column(path, gone[0], others)
     return list(dict.fromkeys(wanted)), []
 
 def _choose_weights(table, wanted, run, path):
@@ -545,46 +570,235 @@ def _name_runs(tables, paths, run, by_order):
                          'so they are joined by name; leave by_order out')
     return *(_Runs(*file) for file in zip(paths, tables, keys, names)), notes
 
+# %% ../nbs/17_tables.ipynb #49e5e07c
+_ENDED = {'finished', 'completed', 'complete', 'success', 'succeeded', 'successful', 'done', 'ok', ''}
+_UNFINISHED = {'running', 'crashed', 'failed', 'failure', 'killed', 'preempted', 'preempting', 'pending', 'queued', 'starting',
+               'stopped', 'cancelled', 'canceled', 'error', 'timeout', 'aborted', 'interrupted', 'oom', 'diverged'}
+
+def _keep(file: _Runs, mask) -> _Runs:
+    "Keep some rows of a file."
+    return replace(file, cells=file.cells[np.asarray(mask, bool)], names=[n for n, k in zip(file.names, mask) if k])
+
+def _states(file: _Runs):
+    "Find the column that says how the runs ended: its name and its cells, in small letters."
+    for name in file.cells.columns:
+        if not re.search(r'(?<!\S)(state|status)$', _words(name)): continue
+        states = [cell.lower() for cell in file.cells[name]]
+        if set(states) <= _ENDED | _UNFINISHED and any(states): return name, states
+    return None, []
+
+def _finished(file: _Runs):
+    "Leave out the runs that did not finish, where a column says so: the rest, their names, a note."
+    column, states = _states(file)
+    out = {n: s for n, s in zip(file.names, states) if s in _UNFINISHED}
+    if not out: return file, [], []
+    said = ', '.join(f'{n!r} ({s})' for n, s in list(out.items())[:20]) + (f' and {len(out) - 20} more' if len(out) > 20 else '')
+    kept = [n not in out for n in file.names]
+    if not any(kept): raise ValueError(f'{file.path}: column {column!r} says that no run is finished: {said}')
+    note = (f'{file.path}: left out, as column {column!r} says that they did not finish: {said}; '
+            'to keep them, take that column out of the file')
+    return _keep(file, kept), list(out), [note]
+
+# %% ../nbs/17_tables.ipynb #5aea22e3
+_STEPS = ('step', '_step', 'global_step', 'trainer/global_step', 'train/global_step', 'iteration', 'iter', 'tokens', 'train_tokens',
+          'tokens_seen', 'epoch', '_timestamp')
+
+def _step_column(cells) -> str | None:
+    "Find the column that says when a row was measured."
+    plain = {_plain(c): c for c in reversed(cells.columns)}
+    return next((plain[name] for name in _STEPS if name in plain), None)
+
+def _steps_of(file: _Runs, column) -> np.ndarray:
+    "Read the steps, or refuse the first that is no number."
+    steps, _ = as_numbers(file.cells[[column]], file.names, file.path)
+    return steps.iloc[:, 0].to_numpy()
+
+def _at(file: _Runs, keys, steps, step, drop) -> tuple[_Runs, list]:
+    "Keep the rows at a step; refuse, or leave out, what was not measured then."
+    kept = _keep(file, steps == step)
+    gone = [k for k in dict.fromkeys(keys) if k not in {k for k, s in zip(keys, steps) if s == step}]
+    if gone and not drop:
+        run = gone[0][0]
+        has = sorted({s for k, s in zip(keys, steps) if k == gone[0]})
+        raise ValueError(f'{file.path}: run {run!r} was not measured at step {step:g}, but at {", ".join(f"{s:g}" for s in has[:12])} '
+                         f'({len(gone)} such): name another step (step=, --step), or have those runs dropped '
+                         '(drop_missing=True, --drop-missing)')
+    return kept, list(dict.fromkeys(k[0] for k in gone))
+
+# %% ../nbs/17_tables.ipynb #bd0a84fa
+def _last(file: _Runs, keys, steps, column) -> tuple[_Runs, list]:
+    "Keep the last row of each key; and a note that says so."
+    last = dict.fromkeys(keys, -np.inf)
+    for k, s in zip(keys, steps): last[k] = max(last[k], s)
+    ends, longest = {}, max(last.values())
+    for (run, *_), s in last.items(): ends[run] = min(s, ends.get(run, np.inf))
+    note = f'{file.path}: several rows a run; of each the last was taken (column {column!r}: {longest:g})'
+    early = {run: s for run, s in ends.items() if s < longest}
+    if early:
+        which = ', '.join(f'{run!r} ({s:g})' for run, s in list(early.items())[:5])
+        note += (f'; {len(early)} of {len(ends)} runs end earlier: {which}{" and others" if len(early) > 5 else ""}: '
+                 'compare runs at one step (step=, --step)')
+    return _keep(file, [s == last[k] for k, s in zip(keys, steps)]), [note]
+
+def _one_row(file: _Runs, extra, needed, step, drop):
+    "Keep one row for each run and what stands in the `extra` columns: the last, or that at a step; the runs left out; notes."
+    column = _step_column(file.cells)
+    if step is not None and column is None:
+        raise ValueError(f'{file.path}: no column with the steps (looked for {", ".join(_STEPS)}), so none can be chosen')
+    keys = list(zip(file.names, *(file.cells[c] for c in extra)))
+    if column is None or (step is None and len(set(keys)) == len(keys)): return file, [], []
+    full = [all(cell for cell in row) for row in file.cells[needed].to_numpy()]
+    if any(full): file, keys = _keep(file, full), [k for k, f in zip(keys, full) if f]
+    empty = f'{file.path}: {len(full) - sum(full)} rows with nothing in {_few(needed)} were passed over'
+    notes = [empty] if any(full) and not all(full) else []
+    steps = _steps_of(file, column)
+    if step is not None:
+        file, gone = _at(file, keys, steps, step, drop)
+        return file, gone, notes + [f'{file.path}: of each run the row at {column} {step:g} was taken, as asked']
+    file, more = _last(file, keys, steps, column)
+    return file, [], notes + more
+
+# %% ../nbs/17_tables.ipynb #2b2b4a19
+_DOMAIN = 'domain', 'domain_name', 'source', 'source_name', 'dataset', 'topic', 'subset', 'corpus', 'component'
+_WEIGHT = ('weight', 'weights', 'ratio', 'share', 'proportion', 'fraction', 'prob', 'probability', 'mixture_weight', 'percent',
+           'percentage', 'tokens', 'num_tokens', 'value')
+_PHASES = 'phase', 'stage', 'training_phase', 'training_stage'
+
+def _column_of(cells, names) -> str | None:
+    "Find the first of some columns that a table has."
+    plain = {_plain(c): c for c in reversed(cells.columns)}
+    return next((plain[name] for name in names if name in plain), None)
+
+def _one_phase(file: _Runs, phase):
+    "Keep the rows of one phase of training; and a note."
+    column = _column_of(file.cells, _PHASES)
+    if column is None: return file, []
+    found = list(dict.fromkeys(file.cells[column]))
+    if phase is None:
+        several = len(set(zip(file.names, file.cells[column]))) > len(set(file.names))
+        if not several: return file, []
+        raise ValueError(f'{file.path}: {len(found)} phases of training in column {column!r}: {_few(found)}; '
+                         'a mixture is that of one phase: say which (phase=, --phase)')
+    if phase not in found: raise ValueError(f'{file.path}: {unknown("phase", phase, found)}')
+    return _keep(file, file.cells[column] == phase), [f'{file.path}: only phase {phase!r} was read, as asked']
+
+# %% ../nbs/17_tables.ipynb #d1a3d24e
+def _is_long(file: _Runs) -> tuple | None:
+    "Find the columns of a long table of weights, the domain and its weight; None where the table is wide."
+    domain, weight = _column_of(file.cells, _DOMAIN), _column_of(file.cells, _WEIGHT)
+    if None in (domain, weight) or domain == file.column: return None
+    text = not all(_NUMBER.fullmatch(cell) for cell in file.cells[domain])
+    return (domain, weight) if text or len(set(file.names)) < len(file.names) else None
+
+def _widen(file: _Runs, domain, weight):
+    "Turn a long table of weights into a wide one, each run under its first line; and a note of the domains not named."
+    rows, first = {}, {}
+    for line, run, name, cell in zip(file.cells.index, file.names, file.cells[domain], file.cells[weight]):
+        if not name: raise ValueError(f'{file.path}: line {line} (run {run!r}): no name in column {domain!r}')
+        row = rows.setdefault(run, {})
+        if name in row: raise ValueError(f'{file.path}: line {line}: run {run!r} has two weights of {name!r}: keep one')
+        row[name] = cell
+        first.setdefault(run, line)
+    domains = list(dict.fromkeys(file.cells[domain]))
+    gaps = {d: [run for run, row in rows.items() if d not in row] for d in domains}
+    said = '; '.join(f'{d!r} in {_few(runs)}' for d, runs in gaps.items() if runs)
+    cells = [[row.get(d, '0') for d in domains] for row in rows.values()]
+    table = pd.DataFrame(cells, index=list(first.values()), columns=domains, dtype=object)
+    notes = [f'{file.path}: no row, so taken as weight 0: {said}'] if said else []
+    return replace(file, cells=table, names=list(rows)), notes
+
 # %% ../nbs/17_tables.ipynb #c64b4d88
-def _long(table, names, path, targets, drop_missing):
-    "Read a long table of losses: one row for each run, domain and, perhaps, point in training."
+_ENTITIES = 'domain', 'task', 'task_name', 'benchmark', 'dataset', 'eval', 'evaluation', 'split', 'metric', 'metric_name', 'name'
+_VALUES = 'loss', 'value', 'score', 'result', 'metric_value'
+
+def _long_columns(file: _Runs) -> tuple | None:
+    "Find the columns of a long table of metrics: those that name the metric, and its value; None where it is wide."
+    value, plain = _column_of(file.cells, _VALUES), {_plain(c): c for c in reversed(file.cells.columns)}
+    if value is None: return None
+    names = [plain[e] for e in _ENTITIES if e in plain and plain[e] != file.column]
+    names = [c for c in names if not all(_NUMBER.fullmatch(cell) for cell in file.cells[c])]
+    several = len(set(file.names)) < len(file.names)
+    return (names, value) if names and (several or {'domain', 'loss'} <= set(file.cells.columns)) else None
+
+def _metric_names(cells, names, targets) -> list[str]:
+    "Name the metric of each row; without the columns that never change, if only so the targets are found."
+    changing = [c for c in names if cells[c].nunique() > 1]
+    full, short = (['/'.join(row) for row in cells[chosen].to_numpy()] for chosen in (names, changing))
+    if targets and not set(targets) <= set(full) and set(targets) <= set(short): return short
+    return full
+
+# %% ../nbs/17_tables.ipynb #140160a0
+def _as_long(file: _Runs, targets):
+    "Bring a long table into the columns domain and loss, one row for each value; None where the table is wide."
+    found = _long_columns(file)
+    if found is None: return None
+    names, value = found
+    if targets and value in targets and all(file.cells[c].nunique() == 1 for c in names): return None   # a history
+    cells = file.cells.drop(columns=[c for c in (*names, 'domain', 'loss') if c in file.cells and c != value])
+    cells = cells.rename(columns={value: 'loss'}).assign(domain=_metric_names(file.cells, names, targets))
+    return replace(file, cells=cells)
+
+def _long(file: _Runs, targets, drop_missing, step):
+    "Read a long table of losses: one row for each run, domain and, perhaps, point in training; runs left out; notes."
     if targets is not None:
-        keep = table['domain'].isin(targets)
-        table, names = table[keep], [n for n, k in zip(names, keep) if k]
-    gone = [t for t in targets or [] if t not in set(table['domain'])]
-    if gone: raise ValueError(f'{path}: no loss on {gone[0]!r} in the column domain')
-    chosen = [c for c in ('tokens', 'loss') if c in table.columns]
-    numbers, lost = as_numbers(table[chosen], names, path, drop_missing)
-    kept, numbers = ~np.isin(names, lost), numbers[~numbers.index.isin(lost)]
+        known = list(dict.fromkeys(file.cells['domain']))
+        gone = [t for t in targets if t not in known]
+        if gone: raise ValueError(f'{file.path}: no loss on {gone[0]!r}; there is {_few(known, 12)}')
+        file = _keep(file, file.cells['domain'].isin(targets))
+    several, notes, out = 'tokens' in file.cells.columns and step is None, [], []
+    if not several: file, out, notes = _one_row(file, ['domain'], ['loss'], step, drop_missing)
+    chosen = [c for c in ('tokens', 'loss') if c in file.cells.columns]
+    numbers, lost = as_numbers(file.cells[chosen], file.names, file.path, drop_missing, infinite=True)
+    kept, numbers = ~np.isin(file.names, lost), numbers[~numbers.index.isin(lost)]
     tokens = numbers.get('tokens', pd.Series(1.0, numbers.index))
-    out = pd.DataFrame({'run': numbers.index.to_numpy(), 'tokens': tokens.to_numpy(),
-                        'domain': table.loc[kept, 'domain'].to_numpy(), 'loss': numbers['loss'].to_numpy()})
-    return out, list(dict.fromkeys(lost))
+    points = pd.DataFrame({'run': numbers.index.to_numpy(), 'tokens': tokens.to_numpy(),
+                           'domain': file.cells.loc[kept, 'domain'].to_numpy(), 'loss': numbers['loss'].to_numpy()})
+    return points, list(dict.fromkeys(lost + out)), notes
 
 # %% ../nbs/17_tables.ipynb #6d1fdc47
-def _weights_of(file: _Runs, domains, drop_missing):
-    "Read the weights of a file; the runs left out; notes."
-    _check_twice(file.cells, file.names, file.column, file.path)
-    chosen, notes = _choose_weights(file.cells, domains, file.column, file.path)
-    numbers, lost = as_numbers(file.cells[chosen], file.names, file.path, drop_missing)
-    weights, seen = as_weights(numbers, file.path)
-    return weights, lost, notes + seen
+def _one_mixture(numbers, file: _Runs):
+    "Keep one row a run, where all rows of a run have the same weights; refuse it where they differ; and a note."
+    if numbers.index.is_unique: return numbers, []
+    moving = (numbers.groupby(level=0).nunique() > 1).any(axis=1)
+    if moving.any(): _check_twice(file.cells, file.names, file.column, file.path)
+    note = f'{file.path}: several rows a run, with the same weights in each; they count once'
+    return numbers[~numbers.index.duplicated()], [note]
 
-def _losses_of(file: _Runs, targets, drop_missing):
+def _weights_of(file: _Runs, domains=None, drop_missing=False, normalise=False, phase=None):
+    "Read the weights of a file; the runs left out; notes."
+    file, notes = _one_phase(file, phase)
+    long = _is_long(file)
+    if long:
+        file, more = _widen(file, *long)
+        chosen, notes = _named(domains, list(file.cells), file.path) if domains else list(file.cells), notes + more
+    else:
+        chosen, more = _choose_weights(file.cells, domains, file.column, file.path)
+        notes += more
+    numbers, lost = as_numbers(file.cells[chosen], file.names, file.path, drop_missing)
+    numbers, once = _one_mixture(numbers, file)
+    weights, seen = as_weights(numbers, file.path, normalise)
+    return weights, list(dict.fromkeys(lost)), notes + once + seen
+
+# %% ../nbs/17_tables.ipynb #08fe82fb
+def _losses_of(file: _Runs, targets=None, drop_missing=False, step=None, phase=None):
     "Read the metrics of a file as a long table of losses; the runs left out; notes."
-    if {'domain', 'loss'} <= set(file.cells.columns):
-        return *_long(file.cells, file.names, file.path, targets, drop_missing), []
-    _check_twice(file.cells, file.names, file.column, file.path)
-    chosen, notes = _choose_metrics(file.cells, targets, file.column, file.path)
+    file, notes = _one_phase(file, phase)
+    long = _as_long(file, targets)
+    if long is not None:
+        points, lost, more = _long(long, targets, drop_missing, step)
+        return points, lost, notes + more
+    chosen, more = _choose_metrics(file.cells, targets, file.column, file.path)
     if not chosen: raise ValueError(f'{file.path}: no column with a metric besides {file.column!r}')
-    wide, lost = as_numbers(file.cells[chosen], file.names, file.path, drop_missing)
-    return long_losses(wide, 1), lost, notes
+    file, gone, also = _one_row(file, [], chosen if targets else [], step, drop_missing)
+    _check_twice(file.cells, file.names, file.column, file.path)
+    wide, lost = as_numbers(file.cells[chosen], file.names, file.path, drop_missing, infinite=True)
+    return long_losses(wide, 1), gone + lost, notes + more + also
 
 # %% ../nbs/17_tables.ipynb #e2c4aae4
 def _drop_runs(X, points, dropped):
     "Leave out runs with a missing value; and a note that names them."
     if not dropped: return X, points, []
-    note = f'runs with a missing value were dropped, as asked: {_few(dropped, 20)}'
+    note = f'runs with a missing or infinite value were dropped, as asked: {_few(dropped, 20)}'
     return X.drop(index=dropped, errors='ignore'), points[~points['run'].isin(dropped)], [note]
 
 def _check_same_runs(X, Y, drop, paths):
@@ -606,32 +820,57 @@ def _note_constants(swarm: Swarm, path) -> list[str]:
     flat = {t: y.iloc[0] for t, y in swarm.final_losses().items() if len(y) > 1 and y.nunique() == 1}
     return [f'{path}: {t!r} is {value:g} in every run; it cannot be a target' for t, value in flat.items()]
 
+# %% ../nbs/17_tables.ipynb #d4ee0615
+def _open_pair(paths, run, by_order):
+    "Open the two files, and name their runs; and notes."
+    mixtures, losses = map(read_cells, paths)
+    cells = _authors_names(mixtures, 'train_column'), _authors_names(_chart(losses), 'loss_column')
+    return _name_runs(cells, paths, run, by_order)
+
+def _both_finished(first: _Runs, second: _Runs):
+    "Leave out of both files the runs that did not finish in one of them; and notes."
+    (first, gone, notes), (second, more, also) = _finished(first), _finished(second)
+    out = {*gone, *more}
+    if not out: return first, second, []
+    return *(_keep(file, [name not in out for name in file.names]) for file in (first, second)), notes + also
+
+def _check_phase(phase, *files):
+    "Refuse a phase where no file has any."
+    if phase is None or any(_column_of(file.cells, _PHASES) for file in files): return
+    raise ValueError(f'{files[0].path}: no column with the phase of training (looked for {", ".join(_PHASES)}): '
+                     'leave the phase out')
+
 # %% ../nbs/17_tables.ipynb #a22779e9
-def read_tables(mixtures: str | Path,          # a file of weights: one row a run, one column a domain
+def read_tables(mixtures: str | Path,          # a file of weights: one row a run, one column a domain; or long
                 losses: str | Path,            # a file of metrics: one row a run, one column a metric; or long
                 *,
                 run: str | tuple = None,       # column that names the runs, or one a file; default: `run_column`
-                domains: list[str] = None,     # columns of weights; default: all
+                domains: list[str] = None,     # columns of weights, or patterns (`mix/*`); default: those that sum to 1
                 targets: list[str] = None,     # columns of metrics; default: all
                 by_order: bool = False,        # row i of both files is the same run; for files that name no runs
-                drop_missing: bool = False,    # leave out runs with a missing value
+                drop_missing: bool = False,    # leave out runs with a missing or infinite value
                 drop_unmatched: bool = False,  # leave out runs that are in one file only
+                normalise: bool = False,       # divide each row of weights by its sum; for rounded weights
+                step: float = None,            # of runs measured several times; default: the last of each run
+                phase: str = None,             # of training, where each has a mixture of its own
                 name: str = None,              # of the swarm; default: the first file's
                ) -> Swarm:                     # what was done on the way is in `.meta['notes']`, and warned of
     "Read two files as one swarm, or raise ValueError naming the file, the row and the value at fault."
     paths = mixtures, losses
-    cells = _authors_names(read_cells(mixtures), 'train_column'), _authors_names(read_cells(losses), 'loss_column')
-    first, second, notes = _name_runs(cells, paths, run, by_order)
-    X, lost, said = _weights_of(first, domains, drop_missing)
-    points, gone, also = _losses_of(second, targets, drop_missing)
+    first, second, notes = _open_pair(paths, run, by_order)
+    first, second, ended = _both_finished(first, second)
+    X, lost, said = _weights_of(first, domains, drop_missing, normalise, phase)
+    points, gone, also = _losses_of(second, targets, drop_missing, step, phase)
+    _check_phase(phase, first, second)
     X, points, dropped = _drop_runs(X, points, list(dict.fromkeys(lost + gone)))
     measured = list(points['run'].unique())
-    notes += said + also + dropped + _check_same_runs(list(X.index), measured, drop_unmatched, paths)
+    notes += ended + said + also + dropped + _check_same_runs(list(X.index), measured, drop_unmatched, paths)
     X = X.loc[[r for r in X.index if r in set(points['run'])]]
     points = check_losses(points[points['run'].isin(X.index)], list(X.index), str(losses))
     made = {'mixtures': str(mixtures), 'losses': str(losses), 'notes': notes}
     swarm = Swarm(name or Path(mixtures).stem, X, points, made)
     notes += _note_constants(swarm, losses)
+    notes[:] = dict.fromkeys(notes)   # one file given twice says everything twice
     for note in notes: warnings.warn(note, stacklevel=2)
     return swarm
 
@@ -668,7 +907,7 @@ def read_mixtures(path: str | Path, # a folder of YAML files in the authors' for
     table = _authors_names(read_cells(path), 'train_column')
     key = run_column(table, run, path)
     names = [str(i + 1) for i in range(len(table))] if key is None else _run_names(table, key, path)
-    weights, _, notes = _weights_of(_Runs(path, table, key, names), None, drop_missing=False)
+    weights, _, notes = _weights_of(_Runs(path, table, key, names))
     for note in notes: warnings.warn(note, stacklevel=2)
     return weights
 
