@@ -686,9 +686,9 @@ def _one_phase(file: _Runs, phase):
 def _is_long(file: _Runs) -> tuple | None:
     "Find the columns of a long table of weights, the domain and its weight; None where the table is wide."
     domain, weight = _column_of(file.cells, _DOMAIN), _column_of(file.cells, _WEIGHT)
-    if None in (domain, weight) or domain == file.column: return None
-    text = not all(_NUMBER.fullmatch(cell) for cell in file.cells[domain])
-    return (domain, weight) if text or len(set(file.names)) < len(file.names) else None
+    if None in (domain, weight) or domain == file.column or len(set(file.names)) == len(file.names): return None
+    wide = _pick_weights(file.cells.drop(columns=[c for c in (file.column, weight) if c in file.cells]), file.path)
+    return (domain, weight) if wide is None else None
 
 def _widen(file: _Runs, domain, weight):
     "Turn a long table of weights into a wide one, each run under its first line; and a note of the domains not named."
@@ -711,14 +711,20 @@ def _widen(file: _Runs, domain, weight):
 _ENTITIES = 'domain', 'task', 'task_name', 'benchmark', 'dataset', 'eval', 'evaluation', 'split', 'metric', 'metric_name', 'name'
 _VALUES = 'loss', 'value', 'score', 'result', 'metric_value'
 
-def _long_columns(file: _Runs) -> tuple | None:
-    "Find the columns of a long table of metrics: those that name the metric, and its value; None where it is wide."
-    value, plain = _column_of(file.cells, _VALUES), {_plain(c): c for c in reversed(file.cells.columns)}
-    if value is None: return None
+def _entities(file: _Runs) -> list[str]:
+    "List the columns of text that name a metric. A label of the run, the same in all its rows, is none."
+    plain = {_plain(c): c for c in reversed(file.cells.columns)}
     names = [plain[e] for e in _ENTITIES if e in plain and plain[e] != file.column]
     names = [c for c in names if not all(_NUMBER.fullmatch(cell) for cell in file.cells[c])]
-    several = len(set(file.names)) < len(file.names)
-    return (names, value) if names and (several or {'domain', 'loss'} <= set(file.cells.columns)) else None
+    if len(set(file.names)) == len(file.names): return names
+    labels = file.cells[names].groupby(file.names).nunique().max() <= 1
+    return [c for c in names if not labels[c] or file.cells[c].nunique() == 1]
+
+def _long_columns(file: _Runs) -> tuple | None:
+    "Find the columns of a long table of metrics: those that name the metric, and its value; None where it is wide."
+    value, names = _column_of(file.cells, _VALUES), _entities(file)
+    several = len(set(file.names)) < len(file.names) or {'domain', 'loss'} <= set(file.cells.columns)
+    return (names, value) if value is not None and names and several else None
 
 def _metric_names(cells, names, targets) -> list[str]:
     "Name the metric of each row; without the columns that never change, if only so the targets are found."
@@ -728,8 +734,17 @@ def _metric_names(cells, names, targets) -> list[str]:
     return full
 
 # %% ../nbs/17_tables.ipynb #140160a0
+def _melted(file: _Runs) -> _Runs:
+    "Turn a table with a row for each run and task, and a column a metric, into one with a row for each value."
+    moving = [c for c in _entities(file) if file.cells[c].nunique() > 1]
+    if not moving or _column_of(file.cells, _VALUES) is not None: return file
+    metrics = [c for c in _numeric(file.cells) if c not in (file.column, _step_column(file.cells))]
+    parts = [file.cells.drop(columns=metrics).assign(metric=m, value=file.cells[m]) for m in metrics]
+    return replace(file, cells=pd.concat(parts), names=file.names * len(metrics)) if metrics else file
+
 def _as_long(file: _Runs, targets):
     "Bring a long table into the columns domain and loss, one row for each value; None where the table is wide."
+    file = _melted(file)
     found = _long_columns(file)
     if found is None: return None
     names, value = found
@@ -759,8 +774,8 @@ def _long(file: _Runs, targets, drop_missing, step):
 def _one_mixture(numbers, file: _Runs):
     "Keep one row a run, where all rows of a run have the same weights; refuse it where they differ; and a note."
     if numbers.index.is_unique: return numbers, []
-    moving = (numbers.groupby(level=0).nunique() > 1).any(axis=1)
-    if moving.any(): _check_twice(file.cells, file.names, file.column, file.path)
+    moving = (numbers.groupby(level=0).nunique() > 1).any(axis=None)
+    if moving or _step_column(file.cells) is None: _check_twice(file.cells, file.names, file.column, file.path)
     note = f'{file.path}: several rows a run, with the same weights in each; they count once'
     return numbers[~numbers.index.duplicated()], [note]
 
