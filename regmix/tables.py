@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RUN_NAMES', 'read_cells', 'as_numbers', 'run_column', 'as_weights', 'read_tables', 'read_swarm', 'read_mixtures',
-           'read_weights', 'Metric', 'suspicious', 'with_range', 'as_plain']
+           'match_domains', 'read_weights', 'Metric', 'suspicious', 'with_range', 'as_plain']
 
 # %% ../nbs/17_tables.ipynb #48b673c7
 import csv, difflib, fnmatch, io, json, math, re, shlex, warnings
@@ -17,7 +17,7 @@ import pandas as pd
 from .files import unknown
 from .mixtures import as_prior, check_mixtures, load_mixture, load_mixtures
 from .paper import DOMAINS
-from .swarms import AUTHORS, Swarm, check_losses, load_swarm, long_losses
+from .swarms import AUTHORS, Swarm, check_losses, join_swarms, load_swarm, long_losses
 
 # %% ../nbs/17_tables.ipynb #067d78c2
 def _text(path: Path) -> str:
@@ -737,7 +737,8 @@ def _metric_names(cells, names, targets) -> list[str]:
 def _melted(file: _Runs) -> _Runs:
     "Turn a table with a row for each run and task, and a column a metric, into one with a row for each value."
     moving = [c for c in _entities(file) if file.cells[c].nunique() > 1]
-    if not moving or _column_of(file.cells, _VALUES) is not None: return file
+    several = len(set(file.names)) < len(file.names)
+    if not (several and moving) or _column_of(file.cells, _VALUES) is not None: return file
     metrics = [c for c in _numeric(file.cells) if c not in (file.column, _step_column(file.cells))]
     parts = [file.cells.drop(columns=metrics).assign(metric=m, value=file.cells[m]) for m in metrics]
     return replace(file, cells=pd.concat(parts), names=file.names * len(metrics)) if metrics else file
@@ -890,14 +891,20 @@ def read_tables(mixtures: str | Path,          # a file of weights: one row a ru
     return swarm
 
 # %% ../nbs/17_tables.ipynb #6488146b
-_ENDINGS = ('.csv', '.parquet')
+_ENDINGS = ('.csv', '.parquet', '.jsonl')
 _PAIRS = [('ratios.csv', 'metrics.csv'), *((f'mixtures{a}', f'losses{b}') for a in _ENDINGS for b in _ENDINGS)]
 
-def read_swarm(source,     # a name in `AUTHORS`, a folder (of a swarm, or with two tables), or a pair of files
-               **options,  # of `read_tables`, where there are two files to read
-              ) -> Swarm:
+def _is_pair(source) -> bool:
+    "Tell two files, of weights and of metrics, from several sources."
+    files = [isinstance(s, str | Path) and Path(s).suffix.lower() in _READ for s in source]
+    return len(files) == 2 and all(files)
+
+def read_swarm(source,     # a name in `AUTHORS`, a folder (of a swarm, or with two tables), two files, or a list of these
+               **options,  # of `read_tables`, where there are files to read
+              ) -> Swarm:  # of several sources: joined
     "Read a swarm from wherever it is."
-    if isinstance(source, tuple | list): return read_tables(*source, **options)
+    if isinstance(source, tuple | list):
+        return read_tables(*source, **options) if _is_pair(source) else _read_several(source, options)
     if str(source) in AUTHORS or str(source).startswith('replication/'): return load_swarm(source)
     folder = Path(source)
     if not folder.exists(): raise FileNotFoundError(f'{source}: there is no such folder')
@@ -905,11 +912,26 @@ def read_swarm(source,     # a name in `AUTHORS`, a folder (of a swarm, or with 
         strange = [k for k, v in options.items() if v and k != 'targets']
         if strange: raise ValueError(f'{source}: a swarm of this project; {strange[0]} is for tables of your own')
         return load_swarm(folder)
+    return _read_folder(folder, options)
+
+# %% ../nbs/17_tables.ipynb #cc91b280
+def _read_folder(folder, options) -> Swarm:
+    "Read the two tables of a folder."
     for first, second in _PAIRS:
         if not ((folder/first).is_file() and (folder/second).is_file()): continue
-        return read_tables(folder/first, folder/second, **{'name': folder.name} | options)
-    raise FileNotFoundError(f'{source}: no swarm.json, no ratios.csv with metrics.csv, and no mixtures.csv with '
+        return read_tables(folder/first, folder/second, **{'name': folder.resolve().name} | options)
+    raise FileNotFoundError(f'{folder}: no swarm.json, no ratios.csv with metrics.csv, and no mixtures.csv with '
                             'losses.csv in it: give the two files by name')
+
+def _read_several(sources, options) -> Swarm:
+    "Read several sources, and join them."
+    swarms = [read_swarm(s, **options) for s in sources]
+    if len(swarms) == 1: return swarms[0]
+    whole = join_swarms(' + '.join(s.name for s in swarms), swarms)
+    known = [note for s in swarms for note in s.meta.get('notes', [])]
+    for note in whole.meta.get('notes', []):
+        if note not in known: warnings.warn(note, stacklevel=3)
+    return whole
 
 # %% ../nbs/17_tables.ipynb #2268ac23
 def read_mixtures(path: str | Path, # a folder of YAML files in the authors' format, or a table
@@ -925,6 +947,23 @@ def read_mixtures(path: str | Path, # a folder of YAML files in the authors' for
     weights, _, notes = _weights_of(_Runs(path, table, key, names))
     for note in notes: warnings.warn(note, stacklevel=2)
     return weights
+
+# %% ../nbs/17_tables.ipynb #bb6a975d
+def _tail(name: str, of: str) -> bool: return of.endswith(tuple(sign + name for sign in '/.:'))
+
+def match_domains(given,             # names, such as those of a prior
+                  known: list[str],  # names of the domains
+                 ) -> tuple[dict[str, str], list[str]]: # given -> known; and a note where they differ
+    "Find which domain each name stands for, where that has one meaning; other names stay as they are."
+    given = list(map(str, given))
+    found = {g: g for g in given if g in known}
+    for g in given:
+        near = [k for k in known if k not in given and (_tail(g, k) or _tail(k, g))]
+        if g not in found: found[g] = near[0] if len(near) == 1 else g
+    twice = {k for k in found.values() if list(found.values()).count(k) > 1}
+    found = {g: g if k in twice else k for g, k in found.items()}
+    changed = [f'{g!r} as {k!r}' for g, k in found.items() if g != k]
+    return found, [f'names of domains were matched by their ends: {", ".join(changed)}'] if changed else []
 
 # %% ../nbs/17_tables.ipynb #5b53071a
 def _refuse_twice(path):
