@@ -7,7 +7,7 @@ __all__ = ['RUN_NAMES', 'read_cells', 'as_numbers', 'run_column', 'as_weights', 
            'match_domains', 'read_weights', 'Metric', 'suspicious', 'with_range', 'as_plain']
 
 # %% ../nbs/17_tables.ipynb #48b673c7
-import csv, difflib, fnmatch, io, json, math, re, shlex, warnings
+import csv, difflib, fnmatch, io, itertools, json, math, re, shlex, warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -355,6 +355,7 @@ def _sets(V, target, tolerance): # V: (n, k) numbers
     if fit.sum() < 2 or (over < -tolerance).any(): return None, None
     if (over <= tolerance).all(): return fit, None
     free = fit & (V <= over[:, None] + tolerance).all(axis=0)   # the others are needed
+    if not free.any(): return None, None
     part, flat = V[:, free], np.ptp(V, axis=0) <= tolerance
     cost = np.where(flat[free] & (len(V) > 1), 0.01, 1.0)
     def chosen(out):
@@ -383,53 +384,65 @@ def _words(name: str) -> str:
 
 def _is_setting(name: str) -> bool: return _SETTINGS.search(_words(name)) is not None
 
-def _leave_small(V, mask, target, small):
-    "Leave out small columns, one after the other, as long as the rows come nearer to the target."
-    mask = mask.copy()
-    while True:
-        off = V[:, mask].sum(axis=1) - target
-        gain = {j: 2 * off @ V[:, j] - V[:, j] @ V[:, j] for j in small if mask[j]}
-        best = max(gain, key=gain.get, default=None)
-        if best is None or gain[best] <= 0: return mask, off
-        mask[best] = False
+def _told_by(off, columns, target):
+    """Choose which of a few columns to leave out, so that the rows come nearest to the target: the best choice, and all
+    those that rounding does not tell from it, as rows of zeros and ones."""
+    choices = np.array(list(itertools.product([0, 1], repeat=columns.shape[1])))
+    rest = off[:, None] - columns @ choices.T                # (n, choices) what the rows are off
+    squares = (rest ** 2).sum(axis=0)
+    best = squares.argmin()
+    noise = np.sqrt(squares[best] / len(off)) + 1e-12 * target
+    apart = np.linalg.norm(rest - rest[:, [best]], axis=0)   # of two choices: all that differs
+    alike = squares - squares[best] <= 4 * noise * apart
+    return choices[best], choices[alike]
 
 # %% ../nbs/17_tables.ipynb #4941bf21
 def _settle(V, mask, target, tolerance, names):
     "Settle the columns of a set that are too small for its sums to tell: the mask, and what cannot be told."
-    small = [j for j in np.flatnonzero(mask) if 0 < V[:, j].max() <= 2 * tolerance]
-    mask, off = _leave_small(V, mask, target, small)
-    noise, doubtful = np.sqrt(np.mean(off ** 2)) + 1e-12 * target, []
-    for j in small:
-        c = V[:, j]
-        slope = off @ c / (c @ c) + (not mask[j])                        # with the column in the rows
-        apart = abs(0.5 - slope) > 2 * noise / np.sqrt(c @ c)
-        if not apart and _is_setting(names[j]): mask[j] = False
-        elif not apart: doubtful.append(j)
-    zeros = [j for j in np.flatnonzero(mask) if V[:, j].max() == 0]
+    mask, top = mask.copy(), V.max(axis=0)
+    small = [j for j in np.flatnonzero(mask) if 0 < top[j] <= 2 * tolerance]
+    if len(small) > 12: return mask, small
+    best, alike = _told_by(V[:, mask].sum(axis=1) - target, V[:, small], target)
+    settings = np.array([_is_setting(names[j]) for j in small], bool)
+    without = alike[alike[:, settings].all(axis=1)]          # where it cannot be told, a setting is no weight
+    if len(without): best, alike = without[0], without
+    mask[[j for j, out in zip(small, best) if out]] = False
+    doubtful = [j for j, column in zip(small, alike.T) if len(set(column)) > 1]
+    zeros = [j for j in np.flatnonzero(mask) if top[j] == 0]
     mask[[j for j in zeros if _is_setting(names[j])]] = False
     return mask, doubtful + [j for j in zeros if mask[j] and not mask.all()]
 
 # %% ../nbs/17_tables.ipynb #d0d0494e
-_OFF = 2e-6, 1e-3, 5e-3, 2e-2   # by how much the rows may be off the target, as a share of it
+_OFF = 2e-6, 1e-3, 5e-3, 2e-2, _ROUNDING   # by how much the rows may be off the target, as a share of it
 
 def _shares(V, target, names):
-    "Find the columns of shares: (masks of the readings, what cannot be told), at the strictest tolerance that finds any."
+    "Find the columns of shares: (masks of the readings, what cannot be told)."
+    found, settled, moving = [], ([], []), np.ptp(V, axis=0) > 0
     for off in _OFF:
-        first, other = _sets(V, target, off * target)
-        if first is None: continue
-        if other is not None: return [first, other], []
-        mask, doubtful = _settle(V, first, target, off * target, names)
-        return [mask], doubtful
-    return [], []
+        tolerance = off * target
+        large = V.max(axis=0) > 2 * tolerance
+        masks = [mask for mask in _sets(V, target, tolerance) if mask is not None]
+        masks = [mask for mask in masks if mask.all() or (mask & moving & large).any()]   # settings may sum to 1, too
+        found += [mask for mask in masks if all((mask & large != other & large).any() for other in found)]
+        if len(found) > 1: return found, []
+        if found and not settled[0]:
+            mask, doubtful = _settle(V, found[0], target, tolerance, names)
+            settled = [mask], doubtful
+    return settled
 
 def _tokens(V, names):
-    "Find the columns of tokens: those that change, if their rows have the same total."
-    fit = (V >= 0).all(axis=0) & (np.ptp(V, axis=0) > 0)
+    "Find the columns of tokens: those that change and are no settings by name, if their rows have the same total."
+    top = np.abs(V).max(axis=0)
+    flat = np.ptp(V, axis=0) <= _SAME * top
+    fit = (V >= 0).all(axis=0) & ~flat & ~np.array([_is_setting(name) for name in names])
     total = V[:, fit].sum(axis=1)
     if fit.sum() < 2 or total.min() < _TOKENS or np.ptp(total) > _SAME * total.mean(): return [], []
-    mask, doubtful = _settle(V, fit, np.median(total), _SAME * np.median(total), names)
-    flat = [j for j in np.flatnonzero(~fit) if not _is_setting(names[j])]
-    return [mask], doubtful + flat
+    C = V[:, fit] - V[:, fit].mean(axis=0)          # a set has the same total in every row if its columns here sum to 0
+    noise = np.linalg.norm(C.sum(axis=1)) + 1e-12 * total.mean()
+    spread = np.linalg.svd(C, compute_uv=False)
+    one = len(C) > fit.sum() - 1 and spread[fit.sum() - 2] > 5 * noise
+    others = [j for j in np.flatnonzero(flat) if not _is_setting(names[j])]
+    return [fit], others if one else list(np.flatnonzero(fit))
 
 def _readings(V, names):
     "List the sets of columns that could be weights, as masks; and the columns of which it cannot be told."
@@ -522,16 +535,16 @@ def _choose_metrics(table, wanted, run, path):
     return list(dict.fromkeys(wanted)), []
 
 def _choose_weights(table, wanted, run, path):
-    "Choose the columns of weights: those wanted, or the set with the sums of weights; and notes of what was left out."
+    "Choose the columns of weights: those wanted, or the set with the sums of weights; are they sure?; notes."
     others, notes = _unlabelled(table, run, path, 'a domain')
-    if wanted is not None: return _named(wanted, [c for c in table.columns if c != run], path), []
+    if wanted is not None: return _named(wanted, [c for c in table.columns if c != run], path), True, []
     found = _pick_weights(table[others], path)
-    if found is None: return others, notes
+    if found is None: return others, False, notes
     chosen, left = found
     if left:
         notes.append(f'{path}: no weights by their sums, so left out: {_few(left, 8)}; the domains are '
                      f'{_few(chosen, 20)} (domains=, --domain name others)')
-    return chosen, notes
+    return chosen, True, notes
 
 # %% ../nbs/17_tables.ipynb #2aef212f
 @dataclass(frozen=True)
@@ -786,14 +799,13 @@ def _weights_of(file: _Runs, domains=None, drop_missing=False, normalise=False, 
     long = _is_long(file)
     if long:
         file, more = _widen(file, *long)
-        chosen, notes = _named(domains, list(file.cells), file.path) if domains else list(file.cells), notes + more
-    else:
-        chosen, more = _choose_weights(file.cells, domains, file.column, file.path)
-        notes += more
+        chosen, sure = _named(domains, list(file.cells), file.path) if domains else list(file.cells), True
+    else: chosen, sure, more = _choose_weights(file.cells, domains, file.column, file.path)
     numbers, lost = as_numbers(file.cells[chosen], file.names, file.path, drop_missing)
     numbers, once = _one_mixture(numbers, file)
-    weights, seen = as_weights(numbers, file.path, normalise)
-    return weights, list(dict.fromkeys(lost)), notes + once + seen
+    weights, seen = as_weights(numbers, file.path, normalise and sure)
+    if not sure and len(chosen) > 1: raise _ask(file.path, 'no set of columns has rows that sum to 1')
+    return weights, list(dict.fromkeys(lost)), notes + more + once + seen
 
 # %% ../nbs/17_tables.ipynb #08fe82fb
 def _losses_of(file: _Runs, targets=None, drop_missing=False, step=None, phase=None):
