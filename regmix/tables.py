@@ -349,13 +349,13 @@ def _solve(V, over, tolerance, cost, limits=()):
 # %% ../nbs/17_tables.ipynb #7bda4aae
 def _sets(V, target, tolerance): # V: (n, k) numbers
     "Find the largest set of columns whose rows sum to the target, and another one if there is another: masks, or None."
-    from scipy.optimize import LinearConstraint
     fit = ((V >= 0) & (V <= target + tolerance)).all(axis=0)
     over = V[:, fit].sum(axis=1) - target
     if fit.sum() < 2 or (over < -tolerance).any(): return None, None
     if (over <= tolerance).all(): return fit, None
     free = fit & (V <= over[:, None] + tolerance).all(axis=0)   # the others are needed
     if not free.any(): return None, None
+    from scipy.optimize import LinearConstraint   # here, as most tables do not need it
     part, flat = V[:, free], np.ptp(V, axis=0) <= tolerance
     cost = np.where(flat[free] & (len(V) > 1), 0.01, 1.0)
     def chosen(out):
@@ -831,7 +831,8 @@ def _drop_runs(X, points, dropped):
 
 def _check_same_runs(X, Y, drop, paths):
     "Check that both files have the same runs, or that the others may be dropped; and a note that names those."
-    only = [r for r in X if r not in set(Y)], [r for r in Y if r not in set(X)]
+    in_X, in_Y = set(X), set(Y)
+    only = [r for r in X if r not in in_Y], [r for r in Y if r not in in_X]
     if not any(only): return []
     said = '; '.join(f'{len(o)} only in {p}: {_few(o)}' for o, p in zip(only, paths) if o)
     if len(only[0]) == len(X):
@@ -893,7 +894,7 @@ def read_tables(mixtures: str | Path,          # a file of weights: one row a ru
     X, points, dropped = _drop_runs(X, points, list(dict.fromkeys(lost + gone)))
     measured = list(points['run'].unique())
     notes += ended + said + also + dropped + _check_same_runs(list(X.index), measured, drop_unmatched, paths)
-    X = X.loc[[r for r in X.index if r in set(points['run'])]]
+    X = X.loc[X.index.isin(measured)]
     points = check_losses(points[points['run'].isin(X.index)], list(X.index), str(losses))
     made = {'mixtures': str(mixtures), 'losses': str(losses), 'notes': notes}
     swarm = Swarm(name or Path(mixtures).stem, X, points, made)
