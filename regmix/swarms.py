@@ -217,7 +217,8 @@ def _told_apart(swarms: list) -> tuple[list, list[str]]:
     count = pd.Series([run for s in swarms for run in s.mixtures.index]).value_counts()
     twice = set(count.index[count > 1])
     if not twice: return swarms, []
-    new = [{run: f'{label}/{run}' for run in s.mixtures.index if run in twice} for s, label in zip(swarms, _labels(swarms))]
+    labels = _labels(swarms)
+    new = [{run: f'{label}/{run}' for run in s.mixtures.index if run in twice} for s, label in zip(swarms, labels)]
     example = next(iter(new[0].items()), next(iter(new[-1].items())))
     note = (f'{len(twice)} names of runs are in more than one swarm; each has the name of its swarm before it now: '
             f'{example[0]!r} is {example[1]!r}')
@@ -246,7 +247,8 @@ def _one_table(swarms: list, domains: list) -> tuple[pd.DataFrame, list[str]]:
     for s in swarms:
         later = [d for d in domains if d not in s.domains]
         if later:
-            notes.append(f'{", ".join(map(repr, later))}: not among the domains of swarm {s.name!r}, so its {len(s)} runs '
+            names = ', '.join(map(repr, later))
+            notes.append(f'{names}: not among the domains of swarm {s.name!r}, so its {len(s)} runs '
                          'have weight 0 there: a domain that came later')
         gone = [t for other in swarms for t in other.targets if t not in s.targets]
         if gone: notes.append(f'swarm {s.name!r} was not measured on {", ".join(map(repr, dict.fromkeys(gone)))}')

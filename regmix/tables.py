@@ -49,7 +49,7 @@ def _few(names, most: int = 5) -> str:
     return ', '.join(map(repr, names[:most])) + more
 
 def _like_rows(header, rows) -> bool:
-    "Tell whether the numbers of a header could be one row more: each inside its column's range, or all with the rows' total."
+    "Tell whether the numbers of a header could be one row more: inside the columns' ranges, or with the rows' total."
     columns, totals = list(zip(*rows)), [sum(row) for row in rows]
     inside = all(min(column) <= x <= max(column) for x, column in zip(header, columns))
     return inside or min(totals) * 0.99 - 1e-9 <= sum(header) <= max(totals) * 1.01 + 1e-9
@@ -240,7 +240,8 @@ def _chart(table: pd.DataFrame) -> pd.DataFrame:
     "Turn the export of a chart into one row for each run and step; any other table is returned as it is."
     step, *others = table.columns
     lines = {c: _LINE.fullmatch(c) for c in others}
-    if not lines or not all(lines.values()) or _plain(step) not in ('step', 'global_step', '_step', 'runtime', 'epoch'): return table
+    by_step = _plain(step) in ('step', 'global_step', '_step', 'runtime', 'epoch')
+    if not (by_step and lines and all(lines.values())): return table
     rows, index = {}, {}
     for column, match in lines.items():
         if match['band']: continue
@@ -288,7 +289,7 @@ def _from_per_cent(table, path) -> tuple[pd.DataFrame, list[str]]:
 _TOKENS, _SAME, _ROUNDING = 1000, 0.005, 0.05   # rows sum to this at least; alike within; off by rounding at most
 
 def _from_tokens(table, path, normalise) -> tuple[pd.DataFrame, list[str]]:
-    "Divide tokens by the sum of their row, if all rows have about the same; of different sums only if that was asked for."
+    "Divide tokens by the sum of their row, if all rows have about the same; of different sums only if asked to."
     total = table.sum(axis=1)
     if not total.min() >= _TOKENS or (table < 0).any(axis=None): return table, []
     alike = total.max() - total.min() <= _SAME * total.mean()
@@ -310,7 +311,8 @@ def _normalised(table, path) -> tuple[pd.DataFrame, list[str]]:
 def _offer(table) -> str:
     "Offer to divide rows by their sums, where rounding may be all that is wrong."
     near = ((table.sum(axis=1) - 1).abs() <= _ROUNDING).all()
-    return '; if the weights were rounded, have each row divided by its sum (normalise=True, --normalise)' if near else ''
+    offer = '; if the weights were rounded, have each row divided by its sum (normalise=True, --normalise)'
+    return offer if near else ''
 
 def as_weights(table: pd.DataFrame,     # numbers, index run
                path: str | Path,        # where it came from, for the messages
@@ -367,14 +369,15 @@ def _sets(V, target, tolerance): # V: (n, k) numbers
     matters = ~out & (part.max(axis=0) > 2 * tolerance)
     limits = [LinearConstraint(matters[None].astype(float), 1, np.inf)]
     moving = ~flat[free]
-    if not (fit & ~free & ~flat).any(): limits.append(LinearConstraint(moving[None].astype(float), -np.inf, moving.sum() - 1))
+    moves = LinearConstraint(moving[None].astype(float), -np.inf, moving.sum() - 1)   # not all of them left out
+    if not (fit & ~free & ~flat).any(): limits.append(moves)
     other = _solve(part, over, tolerance, cost, limits) if matters.any() else None
     return chosen(out), None if other is None else chosen(other)
 
 # %% ../nbs/17_tables.ipynb #59c676b5
 _SETTINGS = re.compile(
-    r'(?<!\S)(lr|learning rate|seeds?|steps?|epochs?|iterations?|runtime|timestamp|duration|hours?|seconds|time|decay|wd|'
-    r'dropout|warmup|batch|tokens|params|parameters|layers|width|depth|heads|gpus?|nodes|momentum|beta\d?|eps|epsilon|'
+    r'(?<!\S)(lr|learning rate|seeds?|steps?|epochs?|iterations?|runtime|timestamp|duration|hours?|seconds|time|decay|'
+    r'wd|dropout|warmup|batch|tokens|params|parameters|layers|width|depth|heads|gpus?|nodes|momentum|beta\d?|eps|epsilon|'
     r'clip|temperature|flops|created|version|rank|trial|index|id|phase|stage|total|sum|n|size)(?!\S)')
 
 def _words(name: str) -> str:
@@ -489,7 +492,8 @@ def _pick_weights(cells, path):
     chosen = [[names[j] for j in np.flatnonzero(mask)] for mask in masks]
     if len(chosen) > 1:
         raise _ask(path, f'the weights could be {_few(chosen[0], 8)}, or {_few(chosen[1], 8)}')
-    if doubtful: raise _ask(path, f'whether {_few([names[j] for j in doubtful])} is a weight cannot be told by the sums')
+    unclear = [names[j] for j in doubtful]
+    if unclear: raise _ask(path, f'whether {_few(unclear)} is a weight cannot be told by the sums')
     return chosen[0], [c for c in cells.columns if c not in chosen[0]]
 
 # %% ../nbs/17_tables.ipynb #eaf4bd91
@@ -585,7 +589,8 @@ def _name_runs(tables, paths, run, by_order):
 
 # %% ../nbs/17_tables.ipynb #49e5e07c
 _ENDED = {'finished', 'completed', 'complete', 'success', 'succeeded', 'successful', 'done', 'ok', ''}
-_UNFINISHED = {'running', 'crashed', 'failed', 'failure', 'killed', 'preempted', 'preempting', 'pending', 'queued', 'starting',
+_UNFINISHED = {'running', 'crashed', 'failed', 'failure', 'killed', 'preempted', 'preempting', 'pending', 'queued',
+               'starting',
                'stopped', 'cancelled', 'canceled', 'error', 'timeout', 'aborted', 'interrupted', 'oom', 'diverged'}
 
 def _keep(file: _Runs, mask) -> _Runs:
@@ -605,7 +610,8 @@ def _finished(file: _Runs):
     column, states = _states(file)
     out = {n: s for n, s in zip(file.names, states) if s in _UNFINISHED}
     if not out: return file, [], []
-    said = ', '.join(f'{n!r} ({s})' for n, s in list(out.items())[:20]) + (f' and {len(out) - 20} more' if len(out) > 20 else '')
+    more = f' and {len(out) - 20} more' if len(out) > 20 else ''
+    said = ', '.join(f'{n!r} ({s})' for n, s in list(out.items())[:20]) + more
     kept = [n not in out for n in file.names]
     if not any(kept): raise ValueError(f'{file.path}: column {column!r} says that no run is finished: {said}')
     note = (f'{file.path}: left out, as column {column!r} says that they did not finish: {said}; '
@@ -613,7 +619,8 @@ def _finished(file: _Runs):
     return _keep(file, kept), list(out), [note]
 
 # %% ../nbs/17_tables.ipynb #5aea22e3
-_STEPS = ('step', '_step', 'global_step', 'trainer/global_step', 'train/global_step', 'iteration', 'iter', 'tokens', 'train_tokens',
+_STEPS = ('step', '_step', 'global_step', 'trainer/global_step', 'train/global_step', 'iteration', 'iter', 'tokens',
+          'train_tokens',
           'tokens_seen', 'epoch', '_timestamp')
 
 def _step_column(cells) -> str | None:
@@ -633,7 +640,8 @@ def _at(file: _Runs, keys, steps, step, drop) -> tuple[_Runs, list]:
     if gone and not drop:
         run = gone[0][0]
         has = sorted({s for k, s in zip(keys, steps) if k == gone[0]})
-        raise ValueError(f'{file.path}: run {run!r} was not measured at step {step:g}, but at {", ".join(f"{s:g}" for s in has[:12])} '
+        at = ', '.join(f'{s:g}' for s in has[:12])
+        raise ValueError(f'{file.path}: run {run!r} was not measured at step {step:g}, but at {at} '
                          f'({len(gone)} such): name another step (step=, --step), or have those runs dropped '
                          '(drop_missing=True, --drop-missing)')
     return kept, list(dict.fromkeys(k[0] for k in gone))
@@ -654,10 +662,11 @@ def _last(file: _Runs, keys, steps, column) -> tuple[_Runs, list]:
     return _keep(file, [s == last[k] for k, s in zip(keys, steps)]), [note]
 
 def _one_row(file: _Runs, extra, needed, step, drop):
-    "Keep one row for each run and what stands in the `extra` columns: the last, or that at a step; the runs left out; notes."
+    "Keep one row for each run and what stands in the `extra` columns, the last or that at a step; runs left out; notes."
     column = _step_column(file.cells)
     if step is not None and column is None:
-        raise ValueError(f'{file.path}: no column with the steps (looked for {", ".join(_STEPS)}), so none can be chosen')
+        names = ', '.join(_STEPS)
+        raise ValueError(f'{file.path}: no column with the steps (looked for {names}), so none can be chosen')
     keys = list(zip(file.names, *(file.cells[c] for c in extra)))
     if column is None or (step is None and len(set(keys)) == len(keys)): return file, [], []
     full = [all(cell for cell in row) for row in file.cells[needed].to_numpy()]
@@ -673,7 +682,8 @@ def _one_row(file: _Runs, extra, needed, step, drop):
 
 # %% ../nbs/17_tables.ipynb #2b2b4a19
 _DOMAIN = 'domain', 'domain_name', 'source', 'source_name', 'dataset', 'topic', 'subset', 'corpus', 'component'
-_WEIGHT = ('weight', 'weights', 'ratio', 'share', 'proportion', 'fraction', 'prob', 'probability', 'mixture_weight', 'percent',
+_WEIGHT = ('weight', 'weights', 'ratio', 'share', 'proportion', 'fraction', 'prob', 'probability', 'mixture_weight',
+           'percent',
            'percentage', 'tokens', 'num_tokens', 'value')
 _PHASES = 'phase', 'stage', 'training_phase', 'training_stage'
 
@@ -721,7 +731,8 @@ def _widen(file: _Runs, domain, weight):
     return replace(file, cells=table, names=list(rows)), notes
 
 # %% ../nbs/17_tables.ipynb #c64b4d88
-_ENTITIES = 'domain', 'task', 'task_name', 'benchmark', 'dataset', 'eval', 'evaluation', 'split', 'metric', 'metric_name', 'name'
+_ENTITIES = ('domain', 'task', 'task_name', 'benchmark', 'dataset', 'eval', 'evaluation', 'split', 'metric',
+             'metric_name', 'name')
 _VALUES = 'loss', 'value', 'score', 'result', 'metric_value'
 
 def _entities(file: _Runs) -> list[str]:
@@ -1066,19 +1077,22 @@ class Metric:
 
 # %% ../nbs/17_tables.ipynb #697c500f
 _KINDS = [  # words of a name; is more better?; the least and the largest value
-    (r'acc|accs|accurac(y|ies)|exact( match)?|match(es)?|em|f\d|f ?score|flexible f1|precision|recall|mrr|ndcg', True, 0, 1),
-    (r'win ?rates?|wins?|pass( at)?( (\d+|k|rate))?|maj( at)?( (\d+|k))?|(success|solve|hit|consistency|extraction) rate',
-     True, 0, 1),
-    (r'bleu\d?|sacrebleu|rouge\w{0,4}|rouge (l|lsum|zh|score)|meteor|chrf\w*|bert ?score|auc|auroc|roc auc', True, 0, 1),
+    (r'acc|accs|accurac(y|ies)|exact( match)?|match(es)?|em|f\d|f ?score|precision|recall|mrr|ndcg', True, 0, 1),
+    (r'win ?rates?|wins?|pass( at)?( (\d+|k|rate))?|maj( at)?( (\d+|k))?', True, 0, 1),
+    (r'(success|solve|hit|consistency|extraction) rate', True, 0, 1),
+    (r'bleu\d?|sacrebleu|rouge\w{0,4}|rouge (l|lsum|zh|score)|meteor|chrf\w*|bert ?score', True, 0, 1),
+    (r'auc|auroc|roc auc', True, 0, 1),
     (r'prob(s|ability|abilities)?|likelihoods?|(pct|percent|num|share|fraction) correct|parseable', True, 0, 1),
     (r'log ?(likelihoods?|prob(s|ability|abilities)?|p)|logp', True, None, 0),
     (r'mcc|matthews|pearsonr?|spearmanr?|kendall|correlation|kappa', True, -1, 1),
     (r'scores?|reward|logits?|margin|elo|bleurt|comet|verify|r2', True, None, None),
-    (r'\w*loss(es)?|\w*nll|nll \w+|neg(ative)?( log)? ?(likelihood|prob\w*)|\w*(cross)?entropy|xent|ce|surprisal', False, 0, None),
+    (r'\w*loss(es)?|\w*nll|nll \w+|\w*(cross)?entropy|xent|ce|surprisal', False, 0, None),
+    (r'neg(ative)?( log)? ?(likelihood|prob\w*)', False, 0, None),
     (r'bpb|bpc|bpt|bits|nats|(nats|bits) per \w+|kl|divergence|brier( score)?|ece|mse|rmse|mae|regret', False, 0, None),
     (r'\w*ppl|\w*perplexit(y|ies)', False, 1, None),
     (r'\w*errors?|err|error rate|wer|cer|ter', False, 0, None),
-    (r'bias( score)?( \w+)*|toxic(ity)?( score)?|stereotypes?|hallucinations?|pct (stereotype|invalid)', False, None, None)]
+    (r'bias( score)?( \w+)*|toxic(ity)?( score)?|stereotypes?|hallucinations?', False, None, None),
+    (r'pct (stereotype|invalid)', False, None, None)]
 
 def _sounds(metric: 'Metric'): # (is more better?, low, high), or None
     "Find what the words of a metric's name and unit mean: the last that means something, the longest if two end there."
