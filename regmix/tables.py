@@ -662,7 +662,7 @@ def _last(file: _Runs, keys, steps, column) -> tuple[_Runs, list]:
     return _keep(file, [s == last[k] for k, s in zip(keys, steps)]), [note]
 
 def _one_row(file: _Runs, extra, needed, step, drop):
-    "Keep one row for each run and what stands in the `extra` columns, the last or that at a step; runs left out; notes."
+    "Keep one row for each run and the `extra` columns, the last or that at a step; the runs left out; notes."
     column = _step_column(file.cells)
     if step is not None and column is None:
         names = ', '.join(_STEPS)
