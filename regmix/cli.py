@@ -73,6 +73,27 @@ def _attempt(f, *args, **kwargs): # plain values, text, exit code
             _say(_message(e))
             return {'error': ' '.join(_message(e).split()), 'exit': _status(e)}, '', _status(e)
 
+# %% ../nbs/95_cli.ipynb #98ffbcc2
+def _twice(order) -> str | None: # of the parameters as they were given
+    "Find an option that takes one value and was given several times."
+    for param in order:
+        single = param.param_type_name == 'option' and not (param.multiple or getattr(param, 'is_flag', False))
+        if single and sum(p is param for p in order) > 1: return param.opts[0]
+
+class _Once(typer.core.TyperCommand):
+    "A command that takes each option once, but for those that may be repeated."
+    def parse_args(self, ctx, args):
+        if not ctx.resilient_parsing: self._check(ctx, args)
+        return super().parse_args(ctx, args)
+
+    def _check(self, ctx, args):
+        name = _twice(self.make_parser(ctx).parse_args(args=list(args))[2])
+        if name is None: return
+        line = f'{name} is given twice; it takes one value'
+        _say(line)
+        if '--json' in args: print(_json({'error': line, 'exit': 2}))
+        raise typer.Exit(2)
+
 # %% ../nbs/95_cli.ipynb #56f0a5de
 def _with_json(f): # every command has --json
     "Return the signature and the annotations of a command, with one option more."
@@ -92,7 +113,7 @@ def _command(example: str): # shown at the end of --help
             if status: raise typer.Exit(status)
         run.__signature__, run.__annotations__ = _with_json(f)
         words = f'{f.__doc__}\n\n\b\nExample:\n  ' + example.replace('\n', '\n  ')
-        return app.command(name=f.__name__, short_help=f.__doc__, help=words)(run)
+        return app.command(name=f.__name__, short_help=f.__doc__, help=words, cls=_Once)(run)
     return make
 
 # %% ../nbs/95_cli.ipynb #3d478f50
@@ -351,22 +372,25 @@ def _wanted(lower, higher): # the targets, each once
                      '--target COLUMN (better when lower) or --higher COLUMN (better when higher)')
 
 def _tables(swarm, mixtures, losses): # what `read_swarm` takes
-    "Choose between a swarm and two tables."
+    "Choose between swarms and two tables."
     both, one = mixtures is not None and losses is not None, mixtures is not None or losses is not None
-    if (swarm is not None and one) or (swarm is None and not both):
+    if (swarm and one) or not (swarm or both):
         raise ValueError('give either --swarm FOLDER, or --mixtures FILE and --losses FILE')
-    return (mixtures, losses) if swarm is None else swarm
+    if not swarm: return mixtures, losses
+    return swarm[0] if len(swarm) == 1 else list(swarm)
 
 # %% ../nbs/95_cli.ipynb #59b8e971
 def _metrics(read, wanted, higher, unit):
     "Describe the targets. The losses of a swarm have a unit and a direction of their own."
-    from regmix.tables import Metric
+    from regmix.tables import Metric, with_range
     ours = 'bytes_per_token' in read.meta
     if higher and ours:
         raise ValueError(f'--higher {higher[0]}: what a swarm holds are losses, which are better when lower: '
                          'name it with --target')
     if unit is None: unit = 'nats per token' if ours else ''
-    return [Metric(t, t in higher, unit) for t in wanted]
+    values = read.final_losses()
+    metrics = [Metric(t, t in higher, unit) for t in wanted]
+    return [with_range(m, values[m.name].dropna()) if m.name in values else m for m in metrics]
 
 # %% ../nbs/95_cli.ipynb #cf8a8608
 def _fitted(out, found, read):
@@ -388,17 +412,23 @@ def fit(
                     '--target', '-t') = None,
     higher: _option(list[str], 'Column to predict that is better when HIGHER, such as an accuracy; repeat for several.',
                     '--higher') = None,
-    swarm: _option(str, "A swarm's folder, or one with Olmix's ratios.csv and metrics.csv.") = None,
+    swarm: _option(list[str], "A swarm's folder, or one with Olmix's ratios.csv and metrics.csv; repeat to join.",
+                   '--swarm') = None,
     mixtures: _option(Path, 'A table of weights, one row a run.') = None,
     losses: _option(Path, 'A table of metrics, one row a run.') = None,
     run: _option(str, 'Column that names the runs; default: run, run_id, ..., or the only column of text.') = None,
     losses_run: _option(str, 'The same in the table of metrics, where it has another name.') = None,
-    domain: _option(list[str], 'Column of weights; repeat; default: all.') = None,
+    domain: _option(list[str], "Column of weights, or a pattern such as 'mix/*'; repeat; default: the largest set of "
+                               'columns whose rows sum to 1.', '--domain') = None,
     unit: _option(str, 'Unit of the targets, for labels.') = None,
     by_order: _option(bool, 'Row i of both tables is the same run; for tables that name no runs.',
                       '--by-order') = False,
-    drop_missing: _option(bool, 'Leave out runs with a missing value.', '--drop-missing') = False,
+    drop_missing: _option(bool, 'Leave out runs with a missing or infinite value.', '--drop-missing') = False,
     drop_unmatched: _option(bool, 'Leave out runs that are in one table only.', '--drop-unmatched') = False,
+    normalise: _option(bool, 'Divide each row of weights by its sum; for weights that were rounded.',
+                       '--normalise') = False,
+    step: _option(float, 'Step at which to read runs that were measured several times; default: the last.') = None,
+    phase: _option(str, 'Phase of training to read, where each has a mixture of its own.') = None,
     law: _option(list[str], 'Law that takes part; repeat; default: all.', '--law', autocompletion=_laws) = None,
     folds: _option(int, 'Folds of the cross-validation.') = 5,
     seed: _Seed = 0, overwrite: _Overwrite = False,
@@ -411,7 +441,8 @@ def fit(
     from regmix.laws import LAWS
     from regmix.tables import read_swarm
     read = read_swarm(source, run=(run, losses_run) if losses_run else run, domains=domain or None, targets=wanted,
-                      by_order=by_order, drop_missing=drop_missing, drop_unmatched=drop_unmatched)
+                      by_order=by_order, drop_missing=drop_missing, drop_unmatched=drop_unmatched,
+                      normalise=normalise, step=step, phase=phase)
     metrics, laws = _metrics(read, wanted, higher, unit), law or LAWS
     bar, each = _bar(len(wanted) * len(laws))
     with bar: found = fit_swarm(read, metrics, laws, folds, seed, each)

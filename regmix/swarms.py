@@ -149,40 +149,125 @@ def subset(self: Swarm,
 Swarm.subset = subset
 
 # %% ../nbs/15_swarms.ipynb #86dda842
-def _check_alike(first: Swarm, other: Swarm):
-    "Refuse two swarms whose runs were not trained alike."
-    for what, of in (('configuration', lambda s: s.meta.get('config')),
-                     ('domains', lambda s: s.domains),
-                     ('tokenizer', lambda s: s.meta.get('model'))):
-        a, b = of(first), of(other)
-        if a == b: continue
-        raise ValueError(f'swarms {first.name!r} and {other.name!r} differ in their {what}: {a} and {b}; '
-                         'only runs trained alike can be joined')
+def _config(swarm: Swarm) -> dict | None:
+    "Give the configuration of a swarm, but for the seed; None where it is not known."
+    config = swarm.meta.get('config')
+    return None if config is None else {k: v for k, v in config.items() if k != 'seed'}
 
-def _joined_meta(swarms: list) -> dict:
+def _end(swarm: Swarm) -> int | None:
+    "Give the training tokens after which a swarm was last measured; 1 stands for not known."
+    tokens = int(swarm.losses['tokens'].max())
+    return tokens if tokens > 1 else None
+
+_ALIKE = {'configuration': _config, 'corpus': lambda s: s.meta.get('corpus'), 'model': lambda s: s.meta.get('model'),
+          'number of parameters': lambda s: s.meta.get('parameters'), 'last point of measurement, in tokens': _end}
+
+def _difference(a, b) -> str:
+    "Say where two settings differ."
+    if not (isinstance(a, dict) and isinstance(b, dict)): return f'{str(a)[:16]} and {str(b)[:16]}'
+    keys = [k for k in {**a, **b} if a.get(k) != b.get(k)]
+    return ', '.join(f'{k} is {a.get(k)!r} and {b.get(k)!r}' for k in keys)
+
+def _check_alike(first: Swarm, other: Swarm) -> list[str]:
+    "Refuse two swarms whose runs were not trained alike; and a note of what only one of them says."
+    unsaid = []
+    for what, of in _ALIKE.items():
+        a, b = of(first), of(other)
+        if (a is None) != (b is None): unsaid.append(what)
+        if a is None or b is None or a == b: continue
+        raise ValueError(f'swarms {first.name!r} and {other.name!r} differ in their {what}: {_difference(a, b)}; '
+                         'only runs trained alike can be joined')
+    if not unsaid: return []
+    return [f'swarms {first.name!r} and {other.name!r} were taken as trained alike, though only one of them says its '
+            f'{", ".join(unsaid)}']
+
+# %% ../nbs/15_swarms.ipynb #b2cdcf06
+def _joined_meta(swarms: list, notes: list) -> dict:
     "Add up what the swarms say of themselves; the rest is that of the first."
-    first, metas = swarms[0], [s.meta for s in swarms]
-    meta = dict(first.meta)
+    metas = [s.meta for s in swarms]
+    meta = {k: v for k, v in metas[0].items() if all(k in m for m in metas)}
     for key in ('runs', 'of', 'seconds', 'seeds', 'broken'):
         if key in meta: meta[key] = sum((m[key] for m in metas[1:]), start=meta[key])
     if 'complete' in meta: meta['complete'] = all(m['complete'] for m in metas)
     if 'largest_epochs' in meta:
-        meta['largest_epochs'] = {d: max(m['largest_epochs'][d] for m in metas) for d in first.domains}
-    return meta
+        domains = dict.fromkeys(d for s in swarms for d in s.domains)
+        meta['largest_epochs'] = {d: max(m['largest_epochs'].get(d, 0) for m in metas) for d in domains}
+    said = list(dict.fromkeys([note for m in metas for note in m.get('notes', [])] + notes))
+    return meta | ({'notes': said} if said else {})
+
+# %% ../nbs/15_swarms.ipynb #d68d9bb9
+def _labels(swarms: list) -> list[str]:
+    "Name the swarms apart: the second `swarm` is `swarm-2`."
+    names, labels = [s.name for s in swarms], []
+    for i, name in enumerate(names):
+        before = names[:i].count(name)
+        labels.append(f'{name}-{before + 1}' if before else name)
+    return labels
+
+def _rename(swarm: Swarm, new: dict) -> Swarm:
+    "Rename some runs of a swarm, wherever they stand."
+    if not new: return swarm
+    meta, losses = dict(swarm.meta), swarm.losses.assign(run=swarm.losses['run'].replace(new))
+    if 'broken' in meta: meta['broken'] = [b | {'run': new.get(b['run'], b['run'])} for b in meta['broken']]
+    hosts = None if swarm.hosts is None else swarm.hosts.rename(index=new)
+    return Swarm(swarm.name, swarm.mixtures.rename(index=new), losses, meta, hosts)
+
+def _told_apart(swarms: list) -> tuple[list, list[str]]:
+    "Put the swarm's name before the names of runs that are in two swarms; and a note."
+    count = pd.Series([run for s in swarms for run in s.mixtures.index]).value_counts()
+    twice = set(count.index[count > 1])
+    if not twice: return swarms, []
+    labels = _labels(swarms)
+    new = [{run: f'{label}/{run}' for run in s.mixtures.index if run in twice} for s, label in zip(swarms, labels)]
+    example = next(iter(new[0].items()), next(iter(new[-1].items())))
+    note = (f'{len(twice)} names of runs are in more than one swarm; each has the name of its swarm before it now: '
+            f'{example[0]!r} is {example[1]!r}')
+    return [_rename(s, names) for s, names in zip(swarms, new)], [note]
+
+# %% ../nbs/15_swarms.ipynb #77036ed8
+def _check_repeated(swarms: list, domains: list) -> list[str]:
+    "Refuse a run that is in two swarms: the same name, mixture and losses. Where only the names differ, a note."
+    targets, seen, alike = [t for t in swarms[0].targets if all(t in s.targets for s in swarms)], {}, []
+    for i, s in enumerate(swarms):
+        values = s.final_losses().reindex(columns=targets).reindex(index=s.mixtures.index)
+        both = np.column_stack([s.mixtures.reindex(columns=domains, fill_value=0.0), values])
+        for run, row in zip(s.mixtures.index, both):
+            j, other = seen.setdefault(row.tobytes(), (i, run))
+            if j == i: continue
+            if other == run:
+                raise ValueError(f'run {run!r} is in swarm {swarms[j].name!r} and in swarm {s.name!r}, with the same '
+                                 'mixture and the same losses: give each run once')
+            alike.append(f'{other!r} and {run!r}')
+    if not alike: return []
+    return [f'runs with other names, but the same mixture and the same losses, count double: {", ".join(alike[:5])}']
+
+def _one_table(swarms: list, domains: list) -> tuple[pd.DataFrame, list[str]]:
+    "Put the mixtures below each other, with weight 0 for a domain that a swarm does not have; and notes."
+    notes = []
+    for s in swarms:
+        later = [d for d in domains if d not in s.domains]
+        if later:
+            names = ', '.join(map(repr, later))
+            notes.append(f'{names}: not among the domains of swarm {s.name!r}, so its {len(s)} runs '
+                         'have weight 0 there: a domain that came later')
+        gone = [t for other in swarms for t in other.targets if t not in s.targets]
+        if gone: notes.append(f'swarm {s.name!r} was not measured on {", ".join(map(repr, dict.fromkeys(gone)))}')
+    return pd.concat([s.mixtures.reindex(columns=domains, fill_value=0.0) for s in swarms]), notes
 
 # %% ../nbs/15_swarms.ipynb #8e964425
 def join_swarms(name: str,    # what to call the whole
-                swarms: list, # of one configuration, no run in two of them
-               ) -> Swarm:    # its meta is that of the first, with counts, seeds and seconds of all
-    "Return the runs of several swarms as one swarm."
+                swarms: list, # of one configuration
+               ) -> Swarm:    # meta: that of the first, with counts, seeds and seconds of all; `notes` of what was done
+    "Return the runs of several swarms as one swarm, or raise ValueError naming what differs."
     if not swarms: raise ValueError(f'{name}: no swarms to join')
-    for s in swarms[1:]: _check_alike(swarms[0], s)
-    mixtures = pd.concat([s.mixtures for s in swarms])
-    twice = mixtures.index[mixtures.index.duplicated()]
-    if len(twice): raise ValueError(f'run {twice[0]!r} is in two of the swarms: rename one')
+    unsaid = [note for s in swarms[1:] for note in _check_alike(swarms[0], s)]
+    domains = list(dict.fromkeys(d for s in swarms for d in s.domains))
+    unsaid += _check_repeated(swarms, domains)
+    swarms, renamed = _told_apart(swarms)
+    mixtures, later = _one_table(swarms, domains)
     losses = pd.concat([s.losses for s in swarms], ignore_index=True)
     hosts = pd.concat([s.hosts for s in swarms]) if all(s.hosts is not None for s in swarms) else None
-    return Swarm(name, mixtures, losses, _joined_meta(swarms), hosts)
+    return Swarm(name, mixtures, losses, _joined_meta(swarms, unsaid + renamed + later), hosts)
 
 # %% ../nbs/15_swarms.ipynb #a0327b98
 def save_swarm(swarm: Swarm,

@@ -4,20 +4,20 @@
 
 # %% auto #0
 __all__ = ['RUN_NAMES', 'read_cells', 'as_numbers', 'run_column', 'as_weights', 'read_tables', 'read_swarm', 'read_mixtures',
-           'Metric', 'suspicious', 'as_plain']
+           'match_domains', 'Metric', 'suspicious', 'with_range', 'as_plain']
 
 # %% ../nbs/17_tables.ipynb #48b673c7
-import csv, io, math, re, warnings
-from dataclasses import dataclass
+import csv, difflib, fnmatch, io, itertools, json, math, re, shlex, warnings
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .files import moved
-from .mixtures import check_mixtures, load_mixtures
+from .files import moved, unknown
+from .mixtures import check_mixtures, load_mixture, load_mixtures
 from .paper import DOMAINS
-from .swarms import AUTHORS, Swarm, check_losses, load_swarm, long_losses
+from .swarms import AUTHORS, Swarm, check_losses, join_swarms, load_swarm, long_losses
 
 __getattr__ = moved(__name__, {'read_weights': 'weights.read_weights'})   # the old name, for one version
 
@@ -41,6 +41,32 @@ def _separator(path, header: str) -> str:
                          'use commas alone')
     return found[0]
 
+# %% ../nbs/17_tables.ipynb #41053904
+_NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?')
+
+def _few(names, most: int = 5) -> str:
+    "List some names, and how many more there are."
+    names = list(names)
+    more = f' and {len(names) - most} more' if len(names) > most else ''
+    return ', '.join(map(repr, names[:most])) + more
+
+def _like_rows(header, rows) -> bool:
+    "Tell whether the numbers of a header could be one row more: inside the columns' ranges, or with the rows' total."
+    columns, totals = list(zip(*rows)), [sum(row) for row in rows]
+    inside = all(min(column) <= x <= max(column) for x, column in zip(header, columns))
+    return inside or min(totals) * 0.99 - 1e-9 <= sum(header) <= max(totals) * 1.01 + 1e-9
+
+def _check_header(path, header, cells):
+    "Refuse a first line that looks like data."
+    at = [j for j, cell in enumerate(header) if _NUMBER.fullmatch(cell)]
+    if not at: return
+    rows = [[row[j] for j in at] for row in cells]
+    rows = [[float(cell) for cell in row] for row in rows if all(map(_NUMBER.fullmatch, row))]
+    names = [header[j] for j in at]
+    if all(name.isdigit() for name in names) and not (rows and _like_rows([int(name) for name in names], rows)): return
+    raise ValueError(f'{path}: the first line holds numbers ({_few(names)}), so it looks like a run and not like a '
+                     'header: write a line of names above it, as in run,web,code')
+
 # %% ../nbs/17_tables.ipynb #190f9745
 def _csv(path: Path) -> pd.DataFrame:
     "Read a CSV file as text, each row under the number of its line."
@@ -55,6 +81,7 @@ def _csv(path: Path) -> pd.DataFrame:
         if len(row) == len(header): continue
         raise ValueError(f'{path}: line {line} has {len(row)} cells, the header has {len(header)}: '
                          'a name or a value is missing, or there is one too many')
+    _check_header(path, header, cells)
     return pd.DataFrame(cells, index=list(rows)[1:], columns=header, dtype=object)
 
 # %% ../nbs/17_tables.ipynb #509e8630
@@ -71,16 +98,47 @@ def _parquet(path: Path) -> pd.DataFrame:
     text = pd.DataFrame(cells, dtype=object).set_axis([str(c) for c in table.columns], axis=1)
     return text.set_axis(range(1, len(table) + 1))
 
-# %% ../nbs/17_tables.ipynb #7df6afda
-_READ = {'.csv': _csv, '.tsv': _csv, '.txt': _csv, '.parquet': _parquet}
+# %% ../nbs/17_tables.ipynb #ac4456ea
+def _flat(value, name='') -> dict:
+    "Write nested objects as one: {'config': {'lr': 1}} as {'config.lr': 1}."
+    if not isinstance(value, dict): return {name: json.dumps(value) if isinstance(value, list) else value}
+    out = {}
+    for key, inner in value.items(): out |= _flat(inner, f'{name}.{key}' if name else key)
+    return out
 
-def read_cells(path: str | Path, # a file that ends in .csv, .tsv, .txt or .parquet
+def _once(pairs) -> dict:
+    "Refuse a name that appears twice in an object."
+    names = [key for key, _ in pairs]
+    twice = [key for key in names if names.count(key) > 1]
+    if twice: raise ValueError(f'{twice[0]!r} appears twice')
+    return dict(pairs)
+
+def _object(path, i, line) -> dict:
+    "Read one line of JSON; numbers stay as they are written."
+    try: row = json.loads(line, object_pairs_hook=_once, parse_float=str, parse_int=str, parse_constant=str)
+    except ValueError as e: raise ValueError(f'{path}: line {i} is no JSON: {e}') from None
+    if not isinstance(row, dict): raise ValueError(f'{path}: line {i} is no object, as in {{"run": "a", "web": 0.5}}')
+    return _flat(row)
+
+def _jsonl(path: Path) -> pd.DataFrame:
+    "Read JSON lines as text, each row under the number of its line."
+    lines = enumerate(_text(path).split('\n'), 1)
+    rows = {i: _object(path, i, line) for i, line in lines if line.strip()}
+    if not rows: raise ValueError(f'{path}: the file is empty')
+    names = dict.fromkeys(name for row in rows.values() for name in row)
+    cells = [[_as_text(row.get(name)).strip() for name in names] for row in rows.values()]
+    return pd.DataFrame(cells, index=list(rows), columns=list(names), dtype=object)
+
+# %% ../nbs/17_tables.ipynb #7df6afda
+_READ = {'.csv': _csv, '.tsv': _csv, '.txt': _csv, '.jsonl': _jsonl, '.ndjson': _jsonl, '.parquet': _parquet}
+
+def read_cells(path: str | Path, # a file that ends in .csv, .tsv, .txt, .jsonl or .parquet
               ) -> pd.DataFrame: # text, '' where a cell is empty; index the numbers of the lines (parquet: rows)
     "Read a table as text, or raise ValueError naming the file, the line and the column at fault."
     path = Path(path)
     if not path.is_file(): raise FileNotFoundError(f'{path}: there is no such file')
     read = _READ.get(path.suffix.lower())
-    if not read: raise ValueError(f'{path}: read are .csv, .tsv, .txt and .parquet; save the table as one of them')
+    if not read: raise ValueError(f'{path}: read are {", ".join(_READ)}; save the table as one of them')
     table = read(path)
     table.columns = names = ['' if re.fullmatch(r'Unnamed: \d+', c) else c for c in table.columns]
     if '' in names[1:]:
@@ -91,16 +149,11 @@ def read_cells(path: str | Path, # a file that ends in .csv, .tsv, .txt or .parq
     return table
 
 # %% ../nbs/17_tables.ipynb #0c18eb17
-_NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?')
 _MISSING = ('', 'na', 'n/a', 'n.a.', 'nan', 'missing', 'null', 'none', '-', '?')
 
-def _is_missing(cell: str) -> bool: return cell.lower() in _MISSING
+_INFINITE = re.compile(r'[-+]?inf(inity)?', re.I)   # the loss of a run that diverged
 
-def _few(names, most: int = 5) -> str:
-    "List some names, and how many more there are."
-    names = list(names)
-    more = f' and {len(names) - most} more' if len(names) > most else ''
-    return ', '.join(map(repr, names[:most])) + more
+def _is_missing(cell: str) -> bool: return cell.lower() in _MISSING
 
 def _row(path, table, i) -> str:
     "Name a row of a table by its file and line."
@@ -124,7 +177,8 @@ def _refuse_text(table, names, path, missing):
 def _refuse_missing(table, names, path, missing):
     "Raise ValueError for the first missing cell."
     i, j = np.argwhere(missing)[0]
-    raise ValueError(f'{_where(path, table, names, i, j)}: the value is missing ({missing.sum()} such cells in '
+    what = 'is infinite' if _INFINITE.fullmatch(table.iat[i, j]) else 'is missing'
+    raise ValueError(f'{_where(path, table, names, i, j)}: the value {what} ({missing.sum()} such cells in '
                      f'{missing.any(1).sum()} runs): fill it in, or have those runs dropped '
                      '(drop_missing=True, --drop-missing)')
 
@@ -133,10 +187,12 @@ def as_numbers(table: pd.DataFrame,        # text, as `read_cells` gives it
                names: list[str],           # of the runs, one a row
                path: str | Path,           # where it came from, for the messages
                drop_missing: bool = False, # leave out rows with a missing value, instead of refusing the table
+               infinite: bool = False,     # an infinite value counts as missing
               ) -> tuple[pd.DataFrame, list[str]]: # numbers, index run; the runs that were left out
     "Turn a table of text into numbers, or raise ValueError naming the line, the column and the cell."
     cells = table.to_numpy()
-    missing = np.array([[_is_missing(c) for c in row] for row in cells], bool).reshape(cells.shape)
+    def gone(cell): return _is_missing(cell) or (infinite and _INFINITE.fullmatch(cell) is not None)
+    missing = np.array([[gone(c) for c in row] for row in cells], bool).reshape(cells.shape)
     _refuse_text(table, names, path, missing)
     if missing.any() and not drop_missing: _refuse_missing(table, names, path, missing)
     lost = missing.any(axis=1)
@@ -145,7 +201,9 @@ def as_numbers(table: pd.DataFrame,        # text, as `read_cells` gives it
     return numbers, [n for n, out in zip(names, lost) if out]
 
 # %% ../nbs/17_tables.ipynb #31e05cb4
-RUN_NAMES = ('run', 'run_id', 'run_name', 'index', 'id', 'name', 'experiment', 'trial')
+RUN_NAMES = ('run', 'run_id', 'run_name', 'index', 'id', 'name', 'experiment', 'trial', 'run_key', 'mixture', 'mix_id')
+
+def _plain(column: str) -> str: return re.sub(r'[\s-]+', '_', column.lower())
 
 def run_column(table: pd.DataFrame, # text, as `read_cells` gives it
                run: str = None,     # its name, if you know it
@@ -155,18 +213,47 @@ def run_column(table: pd.DataFrame, # text, as `read_cells` gives it
     if run is not None:
         if run in table.columns: return run
         raise ValueError(f'{path}: no column {run!r} to name the runs; there is {_few(table.columns, 12)}')
-    plain = {re.sub(r'[\s-]+', '_', c.lower()): c for c in reversed(table.columns)}
-    for name in RUN_NAMES:
-        if name in plain: return plain[name]
+    plain = {_plain(c): c for c in reversed(table.columns)}
+    known = [plain[name] for name in RUN_NAMES if name in plain]
+    if known: return _better_label(table, known)
     if '' in table.columns:
-        counts = list(table['']) == [str(i) for i in range(len(table))]
-        return None if counts else ''
+        return None if _counts_rows(table['']) else ''
     labels = [c for c in table.columns if _labels_rows(table[c])]
     return labels[0] if len(labels) == 1 else None
+
+def _counts_rows(column: pd.Series) -> bool:
+    "Tell whether a column only numbers the rows, from 0."
+    return list(column) == [str(i) for i in range(len(column))]
+
+def _better_label(table, known) -> str:
+    "Take the first known column; not an `index` that numbers the rows, where another one names them."
+    others = [c for c in known[1:] if _labels_rows(table[c])]
+    if _plain(known[0]) in ('index', 'id') and _counts_rows(table[known[0]]) and others: return others[0]
+    return known[0]
 
 def _labels_rows(column: pd.Series) -> bool:
     "Tell whether a column holds text that differs in every row."
     return column.is_unique and not any(_NUMBER.fullmatch(v) or _is_missing(v) for v in column)
+
+# %% ../nbs/17_tables.ipynb #f3c32648
+_LINE = re.compile(r'(?P<run>.+) - (?P<metric>.+?)(?P<band>__MIN|__MAX)?')
+
+def _chart(table: pd.DataFrame) -> pd.DataFrame:
+    "Turn the export of a chart into one row for each run and step; any other table is returned as it is."
+    step, *others = table.columns
+    lines = {c: _LINE.fullmatch(c) for c in others}
+    by_step = _plain(step) in ('step', 'global_step', '_step', 'runtime', 'epoch')
+    if not (by_step and lines and all(lines.values())): return table
+    rows, index = {}, {}
+    for column, match in lines.items():
+        if match['band']: continue
+        for line, at, cell in zip(table.index, table[step], table[column]):
+            if not cell: continue
+            rows.setdefault((match['run'], at), {})[match['metric']] = cell
+            index.setdefault((match['run'], at), line)
+    metrics = list(dict.fromkeys(m['metric'] for m in lines.values()))
+    cells = [[run, at, *(row.get(m, '') for m in metrics)] for (run, at), row in rows.items()]
+    return pd.DataFrame(cells, index=list(index.values()), columns=['run', 'step', *metrics], dtype=object)
 
 # %% ../nbs/17_tables.ipynb #af080b01
 def _run_names(table, column, path) -> list[str]:
@@ -174,7 +261,7 @@ def _run_names(table, column, path) -> list[str]:
     names = [re.sub(r'^(\d+)\.0+$', r'\1', v) for v in table[column]]
     if '' not in names: return names
     raise ValueError(f'{_row(path, table, names.index(""))}: the run has no name in column {column!r}: '
-                     'name it, or take the line out')
+                     'name it, take the line out, or say which column names the runs (run=, --run)')
 
 def _check_twice(table, names, column, path):
     "Refuse a name that stands twice, with its lines."
@@ -200,19 +287,216 @@ def _from_per_cent(table, path) -> tuple[pd.DataFrame, list[str]]:
     return table / 100, [f'{path}: the weights are per cent (rows sum to {total.min():g} to {total.max():g}); '
                          'they were divided by 100']
 
+# %% ../nbs/17_tables.ipynb #6f93cfa7
+_TOKENS, _SAME, _ROUNDING = 1000, 0.005, 0.05   # rows sum to this at least; alike within; off by rounding at most
+
+def _from_tokens(table, path, normalise) -> tuple[pd.DataFrame, list[str]]:
+    "Divide tokens by the sum of their row, if all rows have about the same; of different sums only if asked to."
+    total = table.sum(axis=1)
+    if not total.min() >= _TOKENS or (table < 0).any(axis=None): return table, []
+    alike = total.max() - total.min() <= _SAME * total.mean()
+    if not (alike or normalise): return table, []
+    return table.div(total, axis=0), [f'{path}: the weights are tokens (rows sum to {total.min():g} to '
+                                      f'{total.max():g}); each row was divided by its sum']
+
+def _normalised(table, path) -> tuple[pd.DataFrame, list[str]]:
+    "Divide rows by their sums, if these are near 1; and a note."
+    total = table.sum(axis=1)
+    far = (total - 1).abs() > _ROUNDING
+    if far.any():
+        raise ValueError(f'{path}: run {far.idxmax()!r} sums to {total[far.idxmax()]:g}: that is more than rounding '
+                         f'does, so it is not divided by its sum: a domain may be missing; {_taken(table)}')
+    return table.div(total, axis=0), [f'{path}: each row was divided by its sum ({total.min():g} to {total.max():g}), '
+                                      'as asked']
+
 # %% ../nbs/17_tables.ipynb #de202da8
-def as_weights(table: pd.DataFrame, # numbers, index run
-               path: str | Path,    # where it came from, for the messages
+def _offer(table) -> str:
+    "Offer to divide rows by their sums, where rounding may be all that is wrong."
+    near = ((table.sum(axis=1) - 1).abs() <= _ROUNDING).all()
+    offer = '; if the weights were rounded, have each row divided by its sum (normalise=True, --normalise)'
+    return offer if near else ''
+
+def as_weights(table: pd.DataFrame,     # numbers, index run
+               path: str | Path,        # where it came from, for the messages
+               normalise: bool = False, # divide each row by its sum, where rounding can explain what it is off
               ) -> tuple[pd.DataFrame, list[str]]: # rows sum to 1 within 0.005; what was done and what was seen
-    "Check a table of weights, from per cent if need be, or raise ValueError naming the run."
+    "Check a table of weights, from per cent or tokens if need be, or raise ValueError naming the run."
     table, notes = _from_per_cent(table, path)
+    table, more = _from_tokens(table, path, normalise)
+    table, also = _normalised(table, path) if normalise and not more else (table, [])
     try: table = check_mixtures(table)
-    except ValueError as e: raise ValueError(f'{path}: {str(e).removeprefix("mixtures: ")}; {_taken(table)}') from None
+    except ValueError as e:
+        what = str(e).removeprefix('mixtures: ')
+        raise ValueError(f'{path}: {what}; {_taken(table)}{_offer(table)}') from None
     pinned = [d for d in table.columns if table[d].nunique() == 1] if len(table) > 1 else []
-    if pinned:
-        which = ', '.join(f'{d!r} ({table[d].iloc[0]:g})' for d in pinned)
-        notes.append(f'{path}: the same weight in every run, so nothing can be learnt of it: {which}')
-    return table, notes
+    which = ', '.join(f'{d!r} ({table[d].iloc[0]:g})' for d in pinned)
+    seen = [f'{path}: the same weight in every run, so nothing can be learnt of it: {which}'] if pinned else []
+    return table, notes + more + also + seen
+
+# %% ../nbs/17_tables.ipynb #63687f9e
+def _solve(V, over, tolerance, cost, limits=()):
+    "Find the cheapest set of columns whose rows sum to `over`, as a mask; None if there is none."
+    from scipy.optimize import LinearConstraint, milp
+    rows = np.unique(np.linspace(0, len(V) - 1, min(len(V), 100)).astype(int))   # enough to find it; all to check it
+    for _ in range(5):
+        sums = LinearConstraint(V[rows], over[rows] - tolerance, over[rows] + tolerance)
+        found = milp(cost, constraints=[sums, *limits], integrality=np.ones(len(cost)), bounds=(0, 1),
+                     options={'time_limit': 5.0})
+        if found.status == 1: raise TimeoutError
+        if found.x is None: return None
+        out = found.x > 0.5
+        wrong = np.flatnonzero(np.abs(V[:, out].sum(axis=1) - over) > 1.01 * tolerance)
+        if not len(wrong): return out
+        rows = np.union1d(rows, wrong[:100])
+    raise TimeoutError
+
+# %% ../nbs/17_tables.ipynb #7bda4aae
+def _sets(V, target, tolerance): # V: (n, k) numbers
+    "Find the largest set of columns whose rows sum to the target, and another one if there is another: masks, or None."
+    fit = ((V >= 0) & (V <= target + tolerance)).all(axis=0)
+    over = V[:, fit].sum(axis=1) - target
+    if fit.sum() < 2 or (over < -tolerance).any(): return None, None
+    if (over <= tolerance).all(): return fit, None
+    free = fit & (V <= over[:, None] + tolerance).all(axis=0)   # the others are needed
+    if not free.any(): return None, None
+    from scipy.optimize import LinearConstraint   # here, as most tables do not need it
+    part, flat = V[:, free], np.ptp(V, axis=0) <= tolerance
+    cost = np.where(flat[free] & (len(V) > 1), 0.01, 1.0)
+    def chosen(out):
+        mask = fit.copy()
+        mask[np.flatnonzero(free)[out]] = False
+        return mask
+    out = _solve(part, over, tolerance, cost)
+    if out is None or chosen(out).sum() < 2: return None, None
+    matters = ~out & (part.max(axis=0) > 2 * tolerance)
+    limits = [LinearConstraint(matters[None].astype(float), 1, np.inf)]
+    moving = ~flat[free]
+    moves = LinearConstraint(moving[None].astype(float), -np.inf, moving.sum() - 1)   # not all of them left out
+    if not (fit & ~free & ~flat).any(): limits.append(moves)
+    other = _solve(part, over, tolerance, cost, limits) if matters.any() else None
+    return chosen(out), None if other is None else chosen(other)
+
+# %% ../nbs/17_tables.ipynb #59c676b5
+_SETTINGS = re.compile(
+    r'(?<!\S)(lr|learning rate|seeds?|steps?|epochs?|iterations?|runtime|timestamp|duration|hours?|seconds|time|decay|'
+    r'wd|dropout|warmup|batch|tokens|params|parameters|layers|width|depth|heads|gpus?|nodes|momentum|beta\d?|eps|epsilon|'
+    r'clip|temperature|flops|created|version|rank|trial|index|id|phase|stage|total|sum|n|size)(?!\S)')
+
+def _words(name: str) -> str:
+    "Cut a name into small words: `lm_eval/rougeL` into `lm eval rouge l`."
+    apart = re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', name)
+    return ' '.join(re.findall(r'[a-z0-9]+', apart.lower()))
+
+def _is_setting(name: str) -> bool: return _SETTINGS.search(_words(name)) is not None
+
+def _told_by(off, columns, target):
+    """Choose which of a few columns to leave out, so that the rows come nearest to the target: the best choice, and all
+    those that rounding does not tell from it, as rows of zeros and ones."""
+    choices = np.array(list(itertools.product([0, 1], repeat=columns.shape[1])))
+    rest = off[:, None] - columns @ choices.T                # (n, choices) what the rows are off
+    squares = (rest ** 2).sum(axis=0)
+    best = squares.argmin()
+    noise = np.sqrt(squares[best] / len(off)) + 1e-12 * target
+    apart = np.linalg.norm(rest - rest[:, [best]], axis=0)   # of two choices: all that differs
+    alike = squares - squares[best] <= 4 * noise * apart
+    return choices[best], choices[alike]
+
+# %% ../nbs/17_tables.ipynb #4941bf21
+def _settle(V, mask, target, tolerance, names):
+    "Settle the columns of a set that are too small for its sums to tell: the mask, and what cannot be told."
+    mask, top = mask.copy(), V.max(axis=0)
+    small = [j for j in np.flatnonzero(mask) if 0 < top[j] <= 2 * tolerance]
+    if len(small) > 12: return mask, small
+    best, alike = _told_by(V[:, mask].sum(axis=1) - target, V[:, small], target)
+    settings = np.array([_is_setting(names[j]) for j in small], bool)
+    without = alike[alike[:, settings].all(axis=1)]          # where it cannot be told, a setting is no weight
+    if len(without): best, alike = without[0], without
+    mask[[j for j, out in zip(small, best) if out]] = False
+    doubtful = [j for j, column in zip(small, alike.T) if len(set(column)) > 1]
+    zeros = [j for j in np.flatnonzero(mask) if top[j] == 0]
+    mask[[j for j in zeros if _is_setting(names[j])]] = False
+    return mask, doubtful + [j for j in zeros if mask[j] and not mask.all()]
+
+# %% ../nbs/17_tables.ipynb #d0d0494e
+_OFF = 2e-6, 1e-3, 5e-3, 2e-2, _ROUNDING   # by how much the rows may be off the target, as a share of it
+
+def _shares(V, target, names):
+    "Find the columns of shares: (masks of the readings, what cannot be told)."
+    found, settled, moving = [], ([], []), np.ptp(V, axis=0) > 0
+    for off in _OFF:
+        tolerance = off * target
+        large = V.max(axis=0) > 2 * tolerance
+        masks = [mask for mask in _sets(V, target, tolerance) if mask is not None]
+        masks = [mask for mask in masks if mask.all() or (mask & moving & large).any()]   # settings may sum to 1, too
+        found += [mask for mask in masks if all((mask & large != other & large).any() for other in found)]
+        if len(found) > 1: return found, []
+        if found and not settled[0]:
+            mask, doubtful = _settle(V, found[0], target, tolerance, names)
+            settled = [mask], doubtful
+    return settled
+
+def _tokens(V, names):
+    "Find the columns of tokens: those that change and are no settings by name, if their rows have the same total."
+    top = np.abs(V).max(axis=0)
+    flat = np.ptp(V, axis=0) <= _SAME * top
+    fit = (V >= 0).all(axis=0) & ~flat & ~np.array([_is_setting(name) for name in names])
+    total = V[:, fit].sum(axis=1)
+    if fit.sum() < 2 or total.min() < _TOKENS or np.ptp(total) > _SAME * total.mean(): return [], []
+    C = V[:, fit] - V[:, fit].mean(axis=0)          # a set has the same total in every row if its columns here sum to 0
+    noise = np.linalg.norm(C.sum(axis=1)) + 1e-12 * total.mean()
+    spread = np.linalg.svd(C, compute_uv=False)
+    one = len(C) > fit.sum() - 1 and spread[fit.sum() - 2] > 5 * noise
+    others = [j for j in np.flatnonzero(flat) if not _is_setting(names[j])]
+    return [fit], others if one else list(np.flatnonzero(fit))
+
+def _readings(V, names):
+    "List the sets of columns that could be weights, as masks; and the columns of which it cannot be told."
+    found, doubtful = [], []
+    for target in (1, 100):
+        if target > 1 and not (V > 1.5).any(): continue
+        masks, doubts = _shares(V, target, names)
+        found, doubtful = found + masks, doubtful + doubts
+    return (found, doubtful) if found else _tokens(V, names)
+
+# %% ../nbs/17_tables.ipynb #6ae22e70
+def _numeric(cells) -> dict:
+    "Give the columns that hold numbers and nothing else but gaps, as arrays with NaN for a gap."
+    found = {}
+    for name in cells.columns:
+        column = cells[name]
+        gaps = column.map(_is_missing).to_numpy(bool)
+        values = pd.to_numeric(column.mask(gaps), errors='coerce').to_numpy(float)
+        if np.isfinite(values[~gaps]).all() and not gaps.all(): found[name] = values
+    return found
+
+def _complete(columns: dict) -> dict:
+    "Keep the rows in which every column has a number; where there is none, the columns that have one in every row."
+    V = np.column_stack(list(columns.values()))
+    whole = ~np.isnan(V).any(axis=1)
+    if whole.any(): return {name: V[whole, j] for j, name in enumerate(columns)}
+    return {name: values for name, values in columns.items() if not np.isnan(values).any()}
+
+def _ask(path, what):
+    "Make the error for a table with two readings."
+    return ValueError(f'{path}: {what}: say which columns are the weights (domains=, --domain; mix/* names many), '
+                      'or take the others out')
+
+# %% ../nbs/17_tables.ipynb #1d5cb8fe
+def _pick_weights(cells, path):
+    "Pick the columns of weights: their names, and those left out; None if no set of columns has the sums of weights."
+    columns = _numeric(cells)
+    columns = _complete(columns) if columns else {}
+    if len(columns) < 2: return None
+    names, V = list(columns), np.column_stack(list(columns.values()))
+    try: masks, doubtful = _readings(V, names)
+    except TimeoutError: raise _ask(path, f'which of {len(names)} columns of numbers sum to 1 was not found') from None
+    if not masks: return None
+    chosen = [[names[j] for j in np.flatnonzero(mask)] for mask in masks]
+    if len(chosen) > 1:
+        raise _ask(path, f'the weights could be {_few(chosen[0], 8)}, or {_few(chosen[1], 8)}')
+    unclear = [names[j] for j in doubtful]
+    if unclear: raise _ask(path, f'whether {_few(unclear)} is a weight cannot be told by the sums')
+    return chosen[0], [c for c in cells.columns if c not in chosen[0]]
 
 # %% ../nbs/17_tables.ipynb #eaf4bd91
 def _authors_names(table, kind): # 'train_column' or 'loss_column'
@@ -224,17 +508,49 @@ def _is_label(column: str, run: str | None) -> bool:
     "Tell whether a column only labels the runs, or counts them, beside the one that names them."
     return column == '' or (run is not None and column.lower() in ('name', 'index', 'id'))
 
-def _choose_columns(table, wanted, run, path, what):
-    "Choose the columns with numbers: those wanted, or all but the names, the labels and the numbers of the rows."
+def _no_column(path, name, columns) -> ValueError:
+    "Make the error for a column that is not there, with the one that may have been meant."
+    near = difflib.get_close_matches(name, columns, n=1)
+    return ValueError(f'{path}: no column {name!r}; there is {_few(columns, 12)}'
+                      + (f' (did you mean {near[0]!r}?)' if near else ''))
+
+def _named(wanted, columns, path) -> list:
+    "Find the columns that were named, each once; `mix/*` names all that begin with mix/."
+    found = []
+    for name in wanted:
+        hits = [name] if name in columns else fnmatch.filter(columns, name)
+        if not hits: raise _no_column(path, name, columns)
+        found += hits
+    return list(dict.fromkeys(found))
+
+# %% ../nbs/17_tables.ipynb #ad0a5542
+def _unlabelled(table, run, path, what):
+    "List the columns besides the names of the runs and the labels; and a note about the labels."
     others = [c for c in table.columns if c != run]
-    if wanted is not None:
-        gone = [c for c in wanted if c not in table.columns]
-        if gone: raise ValueError(f'{path}: no column {gone[0]!r}; there is {_few(others, 12)}')
-        return list(dict.fromkeys(wanted)), []
     labels = [c for c in others if _is_label(c, run)]
     taken = 'was taken for a label of the runs, not for'
     notes = [f'{path}: column {c or "without a name"!r} {taken} {what}' for c in labels]
     return [c for c in others if c not in labels], notes
+
+def _choose_metrics(table, wanted, run, path):
+    "Choose the columns of metrics: those wanted, or all but the names and the labels."
+    if wanted is None: return _unlabelled(table, run, path, 'a metric')
+    others = [c for c in table.columns if c != run]
+    gone = [c for c in wanted if c not in table.columns]
+    if gone: raise _no_column(path, gone[0], others)
+    return list(dict.fromkeys(wanted)), []
+
+def _choose_weights(table, wanted, run, path):
+    "Choose the columns of weights: those wanted, or the set with the sums of weights; are they sure?; notes."
+    others, notes = _unlabelled(table, run, path, 'a domain')
+    if wanted is not None: return _named(wanted, [c for c in table.columns if c != run], path), True, []
+    found = _pick_weights(table[others], path)
+    if found is None: return others, False, notes
+    chosen, left = found
+    if left:
+        notes.append(f'{path}: no weights by their sums, so left out: {_few(left, 8)}; the domains are '
+                     f'{_few(chosen, 20)} (domains=, --domain name others)')
+    return chosen, True, notes
 
 # %% ../nbs/17_tables.ipynb #2aef212f
 @dataclass(frozen=True)
@@ -273,51 +589,263 @@ def _name_runs(tables, paths, run, by_order):
                          'so they are joined by name; leave by_order out')
     return *(_Runs(*file) for file in zip(paths, tables, keys, names)), notes
 
+# %% ../nbs/17_tables.ipynb #49e5e07c
+_ENDED = {'finished', 'completed', 'complete', 'success', 'succeeded', 'successful', 'done', 'ok', ''}
+_UNFINISHED = {'running', 'crashed', 'failed', 'failure', 'killed', 'preempted', 'preempting', 'pending', 'queued',
+               'starting',
+               'stopped', 'cancelled', 'canceled', 'error', 'timeout', 'aborted', 'interrupted', 'oom', 'diverged'}
+
+def _keep(file: _Runs, mask) -> _Runs:
+    "Keep some rows of a file."
+    return replace(file, cells=file.cells[np.asarray(mask, bool)], names=[n for n, k in zip(file.names, mask) if k])
+
+def _states(file: _Runs):
+    "Find the column that says how the runs ended: its name and its cells, in small letters."
+    for name in file.cells.columns:
+        if not re.search(r'(?<!\S)(state|status)$', _words(name)): continue
+        states = [cell.lower() for cell in file.cells[name]]
+        if set(states) <= _ENDED | _UNFINISHED and any(states): return name, states
+    return None, []
+
+def _finished(file: _Runs):
+    "Leave out the runs that did not finish, where a column says so: the rest, their names, a note."
+    column, states = _states(file)
+    out = {n: s for n, s in zip(file.names, states) if s in _UNFINISHED}
+    if not out: return file, [], []
+    more = f' and {len(out) - 20} more' if len(out) > 20 else ''
+    said = ', '.join(f'{n!r} ({s})' for n, s in list(out.items())[:20]) + more
+    kept = [n not in out for n in file.names]
+    if not any(kept): raise ValueError(f'{file.path}: column {column!r} says that no run is finished: {said}')
+    note = (f'{file.path}: left out, as column {column!r} says that they did not finish: {said}; '
+            'to keep them, take that column out of the file')
+    return _keep(file, kept), list(out), [note]
+
+# %% ../nbs/17_tables.ipynb #5aea22e3
+_STEPS = ('step', '_step', 'global_step', 'trainer/global_step', 'train/global_step', 'iteration', 'iter', 'tokens',
+          'train_tokens',
+          'tokens_seen', 'epoch', '_timestamp')
+
+def _step_column(cells) -> str | None:
+    "Find the column that says when a row was measured."
+    plain = {_plain(c): c for c in reversed(cells.columns)}
+    return next((plain[name] for name in _STEPS if name in plain), None)
+
+def _steps_of(file: _Runs, column) -> np.ndarray:
+    "Read the steps, or refuse the first that is no number."
+    steps, _ = as_numbers(file.cells[[column]], file.names, file.path)
+    return steps.iloc[:, 0].to_numpy()
+
+def _at(file: _Runs, keys, steps, step, drop) -> tuple[_Runs, list]:
+    "Keep the rows at a step; refuse, or leave out, what was not measured then."
+    kept = _keep(file, steps == step)
+    gone = [k for k in dict.fromkeys(keys) if k not in {k for k, s in zip(keys, steps) if s == step}]
+    if gone and not drop:
+        run = gone[0][0]
+        has = sorted({s for k, s in zip(keys, steps) if k == gone[0]})
+        at = ', '.join(f'{s:g}' for s in has[:12])
+        raise ValueError(f'{file.path}: run {run!r} was not measured at step {step:g}, but at {at} '
+                         f'({len(gone)} such): name another step (step=, --step), or have those runs dropped '
+                         '(drop_missing=True, --drop-missing)')
+    return kept, list(dict.fromkeys(k[0] for k in gone))
+
+# %% ../nbs/17_tables.ipynb #bd0a84fa
+def _last(file: _Runs, keys, steps, column) -> tuple[_Runs, list]:
+    "Keep the last row of each key; and a note that says so."
+    last = dict.fromkeys(keys, -np.inf)
+    for k, s in zip(keys, steps): last[k] = max(last[k], s)
+    ends, longest = {}, max(last.values())
+    for (run, *_), s in last.items(): ends[run] = min(s, ends.get(run, np.inf))
+    note = f'{file.path}: several rows a run; of each the last was taken (column {column!r}: {longest:g})'
+    early = {run: s for run, s in ends.items() if s < longest}
+    if early:
+        which = ', '.join(f'{run!r} ({s:g})' for run, s in list(early.items())[:5])
+        note += (f'; {len(early)} of {len(ends)} runs end earlier: {which}{" and others" if len(early) > 5 else ""}: '
+                 'compare runs at one step (step=, --step)')
+    return _keep(file, [s == last[k] for k, s in zip(keys, steps)]), [note]
+
+def _one_row(file: _Runs, extra, needed, step, drop):
+    "Keep one row for each run and the `extra` columns, the last or that at a step; the runs left out; notes."
+    column = _step_column(file.cells)
+    if step is not None and column is None:
+        names = ', '.join(_STEPS)
+        raise ValueError(f'{file.path}: no column with the steps (looked for {names}), so none can be chosen')
+    keys = list(zip(file.names, *(file.cells[c] for c in extra)))
+    if column is None or (step is None and len(set(keys)) == len(keys)): return file, [], []
+    full = [all(cell for cell in row) for row in file.cells[needed].to_numpy()]
+    if any(full): file, keys = _keep(file, full), [k for k, f in zip(keys, full) if f]
+    empty = f'{file.path}: {len(full) - sum(full)} rows with nothing in {_few(needed)} were passed over'
+    notes = [empty] if any(full) and not all(full) else []
+    steps = _steps_of(file, column)
+    if step is not None:
+        file, gone = _at(file, keys, steps, step, drop)
+        return file, gone, notes + [f'{file.path}: of each run the row at {column} {step:g} was taken, as asked']
+    file, more = _last(file, keys, steps, column)
+    return file, [], notes + more
+
+# %% ../nbs/17_tables.ipynb #2b2b4a19
+_DOMAIN = 'domain', 'domain_name', 'source', 'source_name', 'dataset', 'topic', 'subset', 'corpus', 'component'
+_WEIGHT = ('weight', 'weights', 'ratio', 'share', 'proportion', 'fraction', 'prob', 'probability', 'mixture_weight',
+           'percent',
+           'percentage', 'tokens', 'num_tokens', 'value')
+_PHASES = 'phase', 'stage', 'training_phase', 'training_stage'
+
+def _column_of(cells, names) -> str | None:
+    "Find the first of some columns that a table has."
+    plain = {_plain(c): c for c in reversed(cells.columns)}
+    return next((plain[name] for name in names if name in plain), None)
+
+def _one_phase(file: _Runs, phase):
+    "Keep the rows of one phase of training; and a note."
+    column = _column_of(file.cells, _PHASES)
+    if column is None: return file, []
+    found = list(dict.fromkeys(file.cells[column]))
+    if phase is None:
+        several = len(set(zip(file.names, file.cells[column]))) > len(set(file.names))
+        if not several: return file, []
+        raise ValueError(f'{file.path}: {len(found)} phases of training in column {column!r}: {_few(found)}; '
+                         'a mixture is that of one phase: say which (phase=, --phase)')
+    if phase not in found: raise ValueError(f'{file.path}: {unknown("phase", phase, found)}')
+    return _keep(file, file.cells[column] == phase), [f'{file.path}: only phase {phase!r} was read, as asked']
+
+# %% ../nbs/17_tables.ipynb #d1a3d24e
+def _is_long(file: _Runs) -> tuple | None:
+    "Find the columns of a long table of weights, the domain and its weight; None where the table is wide."
+    domain, weight = _column_of(file.cells, _DOMAIN), _column_of(file.cells, _WEIGHT)
+    if None in (domain, weight) or domain == file.column or len(set(file.names)) == len(file.names): return None
+    wide = _pick_weights(file.cells.drop(columns=[c for c in (file.column, weight) if c in file.cells]), file.path)
+    return (domain, weight) if wide is None else None
+
+def _widen(file: _Runs, domain, weight):
+    "Turn a long table of weights into a wide one, each run under its first line; and a note of the domains not named."
+    rows, first = {}, {}
+    for line, run, name, cell in zip(file.cells.index, file.names, file.cells[domain], file.cells[weight]):
+        if not name: raise ValueError(f'{file.path}: line {line} (run {run!r}): no name in column {domain!r}')
+        row = rows.setdefault(run, {})
+        if name in row: raise ValueError(f'{file.path}: line {line}: run {run!r} has two weights of {name!r}: keep one')
+        row[name] = cell
+        first.setdefault(run, line)
+    domains = list(dict.fromkeys(file.cells[domain]))
+    gaps = {d: [run for run, row in rows.items() if d not in row] for d in domains}
+    said = '; '.join(f'{d!r} in {_few(runs)}' for d, runs in gaps.items() if runs)
+    cells = [[row.get(d, '0') for d in domains] for row in rows.values()]
+    table = pd.DataFrame(cells, index=list(first.values()), columns=domains, dtype=object)
+    notes = [f'{file.path}: no row, so taken as weight 0: {said}'] if said else []
+    return replace(file, cells=table, names=list(rows)), notes
+
 # %% ../nbs/17_tables.ipynb #c64b4d88
-def _long(table, names, path, targets, drop_missing):
-    "Read a long table of losses: one row for each run, domain and, perhaps, point in training."
+_ENTITIES = ('domain', 'task', 'task_name', 'benchmark', 'dataset', 'eval', 'evaluation', 'split', 'metric',
+             'metric_name', 'name')
+_VALUES = 'loss', 'value', 'score', 'result', 'metric_value'
+
+def _entities(file: _Runs) -> list[str]:
+    "List the columns of text that name a metric. A label of the run, the same in all its rows, is none."
+    plain = {_plain(c): c for c in reversed(file.cells.columns)}
+    names = [plain[e] for e in _ENTITIES if e in plain and plain[e] != file.column]
+    names = [c for c in names if not all(_NUMBER.fullmatch(cell) for cell in file.cells[c])]
+    if len(set(file.names)) == len(file.names): return names
+    labels = file.cells[names].groupby(file.names).nunique().max() <= 1
+    return [c for c in names if not labels[c] or file.cells[c].nunique() == 1]
+
+def _long_columns(file: _Runs) -> tuple | None:
+    "Find the columns of a long table of metrics: those that name the metric, and its value; None where it is wide."
+    value, names = _column_of(file.cells, _VALUES), _entities(file)
+    several = len(set(file.names)) < len(file.names) or {'domain', 'loss'} <= set(file.cells.columns)
+    return (names, value) if value is not None and names and several else None
+
+def _metric_names(cells, names, targets) -> list[str]:
+    "Name the metric of each row; without the columns that never change, if only so the targets are found."
+    changing = [c for c in names if cells[c].nunique() > 1]
+    full, short = (['/'.join(row) for row in cells[chosen].to_numpy()] for chosen in (names, changing))
+    if targets and not set(targets) <= set(full) and set(targets) <= set(short): return short
+    return full
+
+# %% ../nbs/17_tables.ipynb #140160a0
+def _melted(file: _Runs) -> _Runs:
+    "Turn a table with a row for each run and task, and a column a metric, into one with a row for each value."
+    moving = [c for c in _entities(file) if file.cells[c].nunique() > 1]
+    several = len(set(file.names)) < len(file.names)
+    if not (several and moving) or _column_of(file.cells, _VALUES) is not None: return file
+    metrics = [c for c in _numeric(file.cells) if c not in (file.column, _step_column(file.cells))]
+    parts = [file.cells.drop(columns=metrics).assign(metric=m, value=file.cells[m]) for m in metrics]
+    return replace(file, cells=pd.concat(parts), names=file.names * len(metrics)) if metrics else file
+
+def _as_long(file: _Runs, targets):
+    "Bring a long table into the columns domain and loss, one row for each value; None where the table is wide."
+    file = _melted(file)
+    found = _long_columns(file)
+    if found is None: return None
+    names, value = found
+    if targets and value in targets and all(file.cells[c].nunique() == 1 for c in names): return None   # a history
+    cells = file.cells.drop(columns=[c for c in (*names, 'domain', 'loss') if c in file.cells and c != value])
+    cells = cells.rename(columns={value: 'loss'}).assign(domain=_metric_names(file.cells, names, targets))
+    return replace(file, cells=cells)
+
+def _long(file: _Runs, targets, drop_missing, step):
+    "Read a long table of losses: one row for each run, domain and, perhaps, point in training; runs left out; notes."
     if targets is not None:
-        keep = table['domain'].isin(targets)
-        table, names = table[keep], [n for n, k in zip(names, keep) if k]
-    gone = [t for t in targets or [] if t not in set(table['domain'])]
-    if gone: raise ValueError(f'{path}: no loss on {gone[0]!r} in the column domain')
-    chosen = [c for c in ('tokens', 'loss') if c in table.columns]
-    numbers, lost = as_numbers(table[chosen], names, path, drop_missing)
-    kept, numbers = ~np.isin(names, lost), numbers[~numbers.index.isin(lost)]
+        known = list(dict.fromkeys(file.cells['domain']))
+        gone = [t for t in targets if t not in known]
+        if gone: raise ValueError(f'{file.path}: no loss on {gone[0]!r}; there is {_few(known, 12)}')
+        file = _keep(file, file.cells['domain'].isin(targets))
+    several, notes, out = 'tokens' in file.cells.columns and step is None, [], []
+    if not several: file, out, notes = _one_row(file, ['domain'], ['loss'], step, drop_missing)
+    chosen = [c for c in ('tokens', 'loss') if c in file.cells.columns]
+    numbers, lost = as_numbers(file.cells[chosen], file.names, file.path, drop_missing, infinite=True)
+    kept, numbers = ~np.isin(file.names, lost), numbers[~numbers.index.isin(lost)]
     tokens = numbers.get('tokens', pd.Series(1.0, numbers.index))
-    out = pd.DataFrame({'run': numbers.index.to_numpy(), 'tokens': tokens.to_numpy(),
-                        'domain': table.loc[kept, 'domain'].to_numpy(), 'loss': numbers['loss'].to_numpy()})
-    return out, list(dict.fromkeys(lost))
+    points = pd.DataFrame({'run': numbers.index.to_numpy(), 'tokens': tokens.to_numpy(),
+                           'domain': file.cells.loc[kept, 'domain'].to_numpy(), 'loss': numbers['loss'].to_numpy()})
+    return points, list(dict.fromkeys(lost + out)), notes
 
 # %% ../nbs/17_tables.ipynb #6d1fdc47
-def _weights_of(file: _Runs, domains, drop_missing):
-    "Read the weights of a file; the runs left out; notes."
-    _check_twice(file.cells, file.names, file.column, file.path)
-    chosen, notes = _choose_columns(file.cells, domains, file.column, file.path, 'a domain')
-    numbers, lost = as_numbers(file.cells[chosen], file.names, file.path, drop_missing)
-    weights, seen = as_weights(numbers, file.path)
-    return weights, lost, notes + seen
+def _one_mixture(numbers, file: _Runs):
+    "Keep one row a run, where all rows of a run have the same weights; refuse it where they differ; and a note."
+    if numbers.index.is_unique: return numbers, []
+    moving = (numbers.groupby(level=0).nunique() > 1).any(axis=None)
+    if moving or _step_column(file.cells) is None: _check_twice(file.cells, file.names, file.column, file.path)
+    note = f'{file.path}: several rows a run, with the same weights in each; they count once'
+    return numbers[~numbers.index.duplicated()], [note]
 
-def _losses_of(file: _Runs, targets, drop_missing):
+def _weights_of(file: _Runs, domains=None, drop_missing=False, normalise=False, phase=None):
+    "Read the weights of a file; the runs left out; notes."
+    file, notes = _one_phase(file, phase)
+    long = _is_long(file)
+    if long:
+        file, more = _widen(file, *long)
+        chosen, sure = _named(domains, list(file.cells), file.path) if domains else list(file.cells), True
+    else: chosen, sure, more = _choose_weights(file.cells, domains, file.column, file.path)
+    numbers, lost = as_numbers(file.cells[chosen], file.names, file.path, drop_missing)
+    numbers, once = _one_mixture(numbers, file)
+    weights, seen = as_weights(numbers, file.path, normalise and sure)
+    if not sure and len(chosen) > 1: raise _ask(file.path, 'no set of columns has rows that sum to 1')
+    return weights, list(dict.fromkeys(lost)), notes + more + once + seen
+
+# %% ../nbs/17_tables.ipynb #08fe82fb
+def _losses_of(file: _Runs, targets=None, drop_missing=False, step=None, phase=None):
     "Read the metrics of a file as a long table of losses; the runs left out; notes."
-    if {'domain', 'loss'} <= set(file.cells.columns):
-        return *_long(file.cells, file.names, file.path, targets, drop_missing), []
-    _check_twice(file.cells, file.names, file.column, file.path)
-    chosen, notes = _choose_columns(file.cells, targets, file.column, file.path, 'a metric')
+    file, notes = _one_phase(file, phase)
+    long = _as_long(file, targets)
+    if long is not None:
+        points, lost, more = _long(long, targets, drop_missing, step)
+        return points, lost, notes + more
+    chosen, more = _choose_metrics(file.cells, targets, file.column, file.path)
     if not chosen: raise ValueError(f'{file.path}: no column with a metric besides {file.column!r}')
-    wide, lost = as_numbers(file.cells[chosen], file.names, file.path, drop_missing)
-    return long_losses(wide, 1), lost, notes
+    file, gone, also = _one_row(file, [], chosen if targets else [], step, drop_missing)
+    _check_twice(file.cells, file.names, file.column, file.path)
+    wide, lost = as_numbers(file.cells[chosen], file.names, file.path, drop_missing, infinite=True)
+    return long_losses(wide, 1), gone + lost, notes + more + also
 
 # %% ../nbs/17_tables.ipynb #e2c4aae4
 def _drop_runs(X, points, dropped):
     "Leave out runs with a missing value; and a note that names them."
     if not dropped: return X, points, []
-    note = f'runs with a missing value were dropped, as asked: {_few(dropped, 20)}'
+    note = f'runs with a missing or infinite value were dropped, as asked: {_few(dropped, 20)}'
     return X.drop(index=dropped, errors='ignore'), points[~points['run'].isin(dropped)], [note]
 
 def _check_same_runs(X, Y, drop, paths):
     "Check that both files have the same runs, or that the others may be dropped; and a note that names those."
-    only = [r for r in X if r not in set(Y)], [r for r in Y if r not in set(X)]
+    in_X, in_Y = set(X), set(Y)
+    only = [r for r in X if r not in in_Y], [r for r in Y if r not in in_X]
     if not any(only): return []
     said = '; '.join(f'{len(o)} only in {p}: {_few(o)}' for o, p in zip(only, paths) if o)
     if len(only[0]) == len(X):
@@ -334,44 +862,75 @@ def _note_constants(swarm: Swarm, path) -> list[str]:
     flat = {t: y.iloc[0] for t, y in swarm.final_losses().items() if len(y) > 1 and y.nunique() == 1}
     return [f'{path}: {t!r} is {value:g} in every run; it cannot be a target' for t, value in flat.items()]
 
+# %% ../nbs/17_tables.ipynb #d4ee0615
+def _open_pair(paths, run, by_order):
+    "Open the two files, and name their runs; and notes."
+    mixtures, losses = map(read_cells, paths)
+    cells = _authors_names(mixtures, 'train_column'), _authors_names(_chart(losses), 'loss_column')
+    return _name_runs(cells, paths, run, by_order)
+
+def _both_finished(first: _Runs, second: _Runs):
+    "Leave out of both files the runs that did not finish in one of them; and notes."
+    (first, gone, notes), (second, more, also) = _finished(first), _finished(second)
+    out = {*gone, *more}
+    if not out: return first, second, []
+    return *(_keep(file, [name not in out for name in file.names]) for file in (first, second)), notes + also
+
+def _check_phase(phase, *files):
+    "Refuse a phase where no file has any."
+    if phase is None or any(_column_of(file.cells, _PHASES) for file in files): return
+    raise ValueError(f'{files[0].path}: no column with the phase of training (looked for {", ".join(_PHASES)}): '
+                     'leave the phase out')
+
 # %% ../nbs/17_tables.ipynb #a22779e9
-def read_tables(mixtures: str | Path,          # a file of weights: one row a run, one column a domain
+def read_tables(mixtures: str | Path,          # a file of weights: one row a run, one column a domain; or long
                 losses: str | Path,            # a file of metrics: one row a run, one column a metric; or long
                 *,
                 run: str | tuple = None,       # column that names the runs, or one a file; default: `run_column`
-                domains: list[str] = None,     # columns of weights; default: all
+                domains: list[str] = None,     # columns of weights, or patterns (`mix/*`); default: those that sum to 1
                 targets: list[str] = None,     # columns of metrics; default: all
                 by_order: bool = False,        # row i of both files is the same run; for files that name no runs
-                drop_missing: bool = False,    # leave out runs with a missing value
+                drop_missing: bool = False,    # leave out runs with a missing or infinite value
                 drop_unmatched: bool = False,  # leave out runs that are in one file only
+                normalise: bool = False,       # divide each row of weights by its sum; for rounded weights
+                step: float = None,            # of runs measured several times; default: the last of each run
+                phase: str = None,             # of training, where each has a mixture of its own
                 name: str = None,              # of the swarm; default: the first file's
                ) -> Swarm:                     # what was done on the way is in `.meta['notes']`, and warned of
     "Read two files as one swarm, or raise ValueError naming the file, the row and the value at fault."
     paths = mixtures, losses
-    cells = _authors_names(read_cells(mixtures), 'train_column'), _authors_names(read_cells(losses), 'loss_column')
-    first, second, notes = _name_runs(cells, paths, run, by_order)
-    X, lost, said = _weights_of(first, domains, drop_missing)
-    points, gone, also = _losses_of(second, targets, drop_missing)
+    first, second, notes = _open_pair(paths, run, by_order)
+    first, second, ended = _both_finished(first, second)
+    X, lost, said = _weights_of(first, domains, drop_missing, normalise, phase)
+    points, gone, also = _losses_of(second, targets, drop_missing, step, phase)
+    _check_phase(phase, first, second)
     X, points, dropped = _drop_runs(X, points, list(dict.fromkeys(lost + gone)))
     measured = list(points['run'].unique())
-    notes += said + also + dropped + _check_same_runs(list(X.index), measured, drop_unmatched, paths)
-    X = X.loc[[r for r in X.index if r in set(points['run'])]]
+    notes += ended + said + also + dropped + _check_same_runs(list(X.index), measured, drop_unmatched, paths)
+    X = X.loc[X.index.isin(measured)]
     points = check_losses(points[points['run'].isin(X.index)], list(X.index), str(losses))
     made = {'mixtures': str(mixtures), 'losses': str(losses), 'notes': notes}
     swarm = Swarm(name or Path(mixtures).stem, X, points, made)
     notes += _note_constants(swarm, losses)
+    notes[:] = dict.fromkeys(notes)   # one file given twice says everything twice
     for note in notes: warnings.warn(note, stacklevel=2)
     return swarm
 
 # %% ../nbs/17_tables.ipynb #6488146b
-_ENDINGS = ('.csv', '.parquet')
+_ENDINGS = ('.csv', '.parquet', '.jsonl')
 _PAIRS = [('ratios.csv', 'metrics.csv'), *((f'mixtures{a}', f'losses{b}') for a in _ENDINGS for b in _ENDINGS)]
 
-def read_swarm(source,     # a name in `AUTHORS`, a folder (of a swarm, or with two tables), or a pair of files
-               **options,  # of `read_tables`, where there are two files to read
-              ) -> Swarm:
+def _is_pair(source) -> bool:
+    "Tell two files, of weights and of metrics, from several sources."
+    files = [isinstance(s, str | Path) and Path(s).suffix.lower() in _READ for s in source]
+    return len(files) == 2 and all(files)
+
+def read_swarm(source,     # a name in `AUTHORS`, a folder (of a swarm, or with two tables), two files, or a list of these
+               **options,  # of `read_tables`, where there are files to read
+              ) -> Swarm:  # of several sources: joined
     "Read a swarm from wherever it is."
-    if isinstance(source, tuple | list): return read_tables(*source, **options)
+    if isinstance(source, tuple | list):
+        return read_tables(*source, **options) if _is_pair(source) else _read_several(source, options)
     if str(source) in AUTHORS or str(source).startswith('replication/'): return load_swarm(source)
     folder = Path(source)
     if not folder.exists(): raise FileNotFoundError(f'{source}: there is no such folder')
@@ -379,11 +938,26 @@ def read_swarm(source,     # a name in `AUTHORS`, a folder (of a swarm, or with 
         strange = [k for k, v in options.items() if v and k != 'targets']
         if strange: raise ValueError(f'{source}: a swarm of this project; {strange[0]} is for tables of your own')
         return load_swarm(folder)
+    return _read_folder(folder, options)
+
+# %% ../nbs/17_tables.ipynb #cc91b280
+def _read_folder(folder, options) -> Swarm:
+    "Read the two tables of a folder."
     for first, second in _PAIRS:
         if not ((folder/first).is_file() and (folder/second).is_file()): continue
-        return read_tables(folder/first, folder/second, **{'name': folder.name} | options)
-    raise FileNotFoundError(f'{source}: no swarm.json, no ratios.csv with metrics.csv, and no mixtures.csv with '
+        return read_tables(folder/first, folder/second, **{'name': folder.resolve().name} | options)
+    raise FileNotFoundError(f'{folder}: no swarm.json, no ratios.csv with metrics.csv, and no mixtures.csv with '
                             'losses.csv in it: give the two files by name')
+
+def _read_several(sources, options) -> Swarm:
+    "Read several sources, and join them."
+    swarms = [read_swarm(s, **options) for s in sources]
+    if len(swarms) == 1: return swarms[0]
+    whole = join_swarms(' + '.join(s.name for s in swarms), swarms)
+    known = [note for s in swarms for note in s.meta.get('notes', [])]
+    for note in whole.meta.get('notes', []):
+        if note not in known: warnings.warn(note, stacklevel=3)
+    return whole
 
 # %% ../nbs/17_tables.ipynb #2268ac23
 def read_mixtures(path: str | Path, # a folder of YAML files in the authors' format, or a table
@@ -396,17 +970,40 @@ def read_mixtures(path: str | Path, # a folder of YAML files in the authors' for
     table = _authors_names(read_cells(path), 'train_column')
     key = run_column(table, run, path)
     names = [str(i + 1) for i in range(len(table))] if key is None else _run_names(table, key, path)
-    weights, _, notes = _weights_of(_Runs(path, table, key, names), None, drop_missing=False)
+    weights, _, notes = _weights_of(_Runs(path, table, key, names))
     for note in notes: warnings.warn(note, stacklevel=2)
     return weights
+
+# %% ../nbs/17_tables.ipynb #bb6a975d
+def _tail(name: str, of: str) -> bool: return of.endswith(tuple(sign + name for sign in '/.:'))
+
+def match_domains(given,             # names, such as those of a prior
+                  known: list[str],  # names of the domains
+                 ) -> tuple[dict[str, str], list[str]]: # given -> known; and a note where they differ
+    "Find which domain each name stands for, where that has one meaning; other names stay as they are."
+    given = list(map(str, given))
+    found = {g: g for g in given if g in known}
+    for g in given:
+        near = [k for k in known if k not in given and (_tail(g, k) or _tail(k, g))]
+        if g not in found: found[g] = near[0] if len(near) == 1 else g
+    twice = {k for k in found.values() if list(found.values()).count(k) > 1}
+    found = {g: g if k in twice else k for g, k in found.items()}
+    changed = [f'{g!r} as {k!r}' for g, k in found.items() if g != k]
+    return found, [f'names of domains were matched by their ends: {", ".join(changed)}'] if changed else []
 
 # %% ../nbs/17_tables.ipynb #8b05e0e3
 @dataclass(frozen=True)
 class Metric:
-    "What a column of numbers means: its name, which way is better, its unit."
+    "What a column of numbers means: its name, which way is better, its unit, its range."
     name: str             # the column
     higher: bool = False  # is more better?
     unit: str = ''        # for labels: 'nats per token', 'bits per byte', 'accuracy'
+    low: float | None = None   # the least value that there can be, such as 0; None: not known
+    high: float | None = None  # the largest, such as 1 for an accuracy; None: not known
+
+    def __post_init__(self):
+        if None in (self.low, self.high) or self.low < self.high: return
+        raise ValueError(f'{self.name}: its range is {self.low:g} to {self.high:g}; the first must be the smaller')
 
     def as_loss(self, values):
         "Turn values into what is better when lower, and such values back: twice is nothing."
@@ -418,18 +1015,58 @@ class Metric:
         return f'{self.name}{unit} ({"higher" if self.higher else "lower"} is better)'
 
 # %% ../nbs/17_tables.ipynb #697c500f
-_HIGHER = r'(?<![a-z])(acc|accuracy|acc_norm|score|f1|exact_match|em|bleu|rouge|win_?rate|pass@?\d*)(?![a-z])'
-_LOWER = r'loss|bpb|ppl|perplexity|nll|error'
+_KINDS = [  # words of a name; is more better?; the least and the largest value
+    (r'acc|accs|accurac(y|ies)|exact( match)?|match(es)?|em|f\d|f ?score|precision|recall|mrr|ndcg', True, 0, 1),
+    (r'win ?rates?|wins?|pass( at)?( (\d+|k|rate))?|maj( at)?( (\d+|k))?', True, 0, 1),
+    (r'(success|solve|hit|consistency|extraction) rate', True, 0, 1),
+    (r'bleu\d?|sacrebleu|rouge\w{0,4}|rouge (l|lsum|zh|score)|meteor|chrf\w*|bert ?score', True, 0, 1),
+    (r'auc|auroc|roc auc', True, 0, 1),
+    (r'prob(s|ability|abilities)?|likelihoods?|(pct|percent|num|share|fraction) correct|parseable', True, 0, 1),
+    (r'log ?(likelihoods?|prob(s|ability|abilities)?|p)|logp', True, None, 0),
+    (r'mcc|matthews|pearsonr?|spearmanr?|kendall|correlation|kappa', True, -1, 1),
+    (r'scores?|reward|logits?|margin|elo|bleurt|comet|verify|r2', True, None, None),
+    (r'\w*loss(es)?|\w*nll|nll \w+|\w*(cross)?entropy|xent|ce|surprisal', False, 0, None),
+    (r'neg(ative)?( log)? ?(likelihood|prob\w*)', False, 0, None),
+    (r'bpb|bpc|bpt|bits|nats|(nats|bits) per \w+|kl|divergence|brier( score)?|ece|mse|rmse|mae|regret', False, 0, None),
+    (r'\w*ppl|\w*perplexit(y|ies)', False, 1, None),
+    (r'\w*errors?|err|error rate|wer|cer|ter', False, 0, None),
+    (r'bias( score)?( \w+)*|toxic(ity)?( score)?|stereotypes?|hallucinations?', False, None, None),
+    (r'pct (stereotype|invalid)', False, None, None)]
 
+def _sounds(metric: 'Metric'): # (is more better?, low, high), or None
+    "Find what the words of a metric's name and unit mean: the last that means something, the longest if two end there."
+    words, found = _words(f'{metric.name} {metric.unit}'), []
+    for pattern, *meaning in _KINDS:
+        for match in re.finditer(rf'(?<!\S)(?:{pattern})(?!\S)', words):
+            found.append((match.end(), match.end() - match.start(), meaning))
+    return max(found, key=lambda f: f[:2])[2] if found else None
+
+# %% ../nbs/17_tables.ipynb #f3ded268
 def suspicious(metric: Metric) -> str | None: # a question, or None
     "Ask back where a name sounds like the other direction."
-    higher = re.search(_HIGHER, metric.name.lower().replace('_', ' '))
-    lower = re.search(_LOWER, metric.name.lower())
-    if higher and not lower and not metric.higher:
-        return (f'{metric.name!r} sounds like more is better, and it was taken as lower is better; '
-                f'if so, say that higher is better (higher=True, --higher {metric.name})')
-    if lower and not higher and metric.higher:
-        return f'{metric.name!r} sounds like a loss, and it was taken as higher is better'
+    said = 'higher' if metric.higher else 'lower'
+    if re.search(r'likelihood diff', _words(metric.name)):
+        return (f'{metric.name!r} is a difference of likelihoods, which some count as better when higher and some as '
+                f'better when lower; it was taken as {said} is better')
+    found = _sounds(metric)
+    if found is None or found[0] == metric.higher: return None
+    if metric.higher: return f'{metric.name!r} sounds like a loss, and it was taken as higher is better'
+    return (f'{metric.name!r} sounds like more is better, and it was taken as lower is better; '
+            f'if so, say that higher is better (higher=True, --higher {shlex.quote(metric.name)})')
+
+# %% ../nbs/17_tables.ipynb #9a351e48
+def with_range(metric: Metric, # perhaps with a range, which is kept
+               values,         # (n,) what was measured
+              ) -> Metric:     # with `low` and `high` as far as its name tells them and the values keep to them
+    "Give a metric the range that its name stands for: 0 to 1 for an accuracy, from 0 for a loss."
+    if (metric.low, metric.high) != (None, None): return metric
+    values, found = np.asarray(values, float), _sounds(metric)
+    if found is None or not len(values): return metric
+    _, low, high = found
+    if (low, high) == (0, 1) and values.max() > 1: high = 100
+    if low is not None and values.min() < low: low = high = None
+    if high is not None and values.max() > high: low = high = None
+    return replace(metric, low=low, high=high)
 
 # %% ../nbs/17_tables.ipynb #1c91da5c
 def as_plain(v): # dictionaries, lists, tuples, numbers, text, paths, in each other

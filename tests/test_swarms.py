@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regmix.swarms import Swarm, load_swarm, long_losses, save_swarm
+from regmix.swarms import Swarm, join_swarms, load_swarm, long_losses, save_swarm
 
 
 def make(n=6, d=4, targets=3, seed=0, tokens=1000):
@@ -86,3 +86,33 @@ def test_released_weights_are_kept_as_released(authors):
     assert np.array_equal(swarm.mixtures.to_numpy(), raw.to_numpy())
     weights, _ = load_appendix_g()
     assert list(swarm.mixtures.index) == list(weights.index)
+
+
+def halves(**other):
+    "Two swarms of runs 0 to n, trained alike but for what is given."
+    mixtures, wide, losses = make()
+    meta = {"config": {"lr": 0.1, "seed": 0}, "corpus": "88c8", "seeds": [0] * 6, "broken": [{"run": "r1"}]}
+    late = meta | {"config": {"lr": 0.1, "seed": 1}, "seeds": [1] * 6} | other
+    return Swarm("one", mixtures, losses, meta), Swarm("two", mixtures, losses.assign(loss=losses["loss"] + 0.1), late)
+
+
+def test_joined_swarms_keep_every_run_under_its_own_name():
+    one, two = halves()
+    whole = join_swarms("both", [one, two])
+    assert list(whole.mixtures.index) == [f"{s}/r{i}" for s in ("one", "two") for i in range(6)] and "'r0' is 'one/r0'" in whole.meta["notes"][0]
+    assert whole.meta["seeds"] == [0] * 6 + [1] * 6 and [b["run"] for b in whole.meta["broken"]] == ["one/r1", "two/r1"]
+    assert np.allclose(whole.final_losses().loc["two/r3"], two.final_losses().loc["r3"])
+    with pytest.raises(ValueError, match="run 'r0' is in swarm 'one' and in swarm 'one', with the same mixture"): join_swarms("twice", [one, one])
+
+
+@pytest.mark.parametrize("other, message", [({"config": {"lr": 0.2}}, "configuration: lr is 0.1 and 0.2"), ({"corpus": "77aa"}, "corpus: 88c8 and 77aa")])
+def test_swarms_that_were_trained_otherwise_are_refused(other, message):
+    with pytest.raises(ValueError, match=f"swarms 'one' and 'two' differ in their {message}"): join_swarms("both", halves(**other))
+
+
+def test_a_domain_that_came_later_has_weight_0_before():
+    one, two = halves()
+    later = Swarm("two", two.mixtures.rename(columns={"domain3": "news"}), two.losses)
+    whole = join_swarms("both", [one, later])
+    assert (whole.mixtures["news"][:6] == 0).all() and (whole.mixtures["domain3"][6:] == 0).all()
+    assert any("a domain that came later" in n for n in whole.meta["notes"]) and any("only one of them says its configuration" in n for n in whole.meta["notes"])
