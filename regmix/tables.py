@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .files import moved, unknown
-from .mixtures import check_mixtures, load_mixture, load_mixtures
+from .mixtures import check_mixtures, load_mixtures
 from .paper import DOMAINS
 from .swarms import AUTHORS, Swarm, check_losses, join_swarms, load_swarm, long_losses
 
@@ -966,7 +966,7 @@ def read_mixtures(path: str | Path, # a folder of YAML files in the authors' for
     "Read mixtures that are still to be trained."
     path = Path(path)
     if (path/'mixtures.parquet').is_file(): return read_mixtures(path/'mixtures.parquet', run)
-    if path.is_dir(): return load_mixtures(path, prefix='')
+    if path.is_dir(): return load_mixtures(path, prefix=None)
     table = _authors_names(read_cells(path), 'train_column')
     key = run_column(table, run, path)
     names = [str(i + 1) for i in range(len(table))] if key is None else _run_names(table, key, path)
