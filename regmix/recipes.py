@@ -139,7 +139,7 @@ weights = {
 %s}
 files = {
 %s}
-times = {  # how often a domain is read at most; the stream ends when the first is used up
+times = {  # passes over a domain, rounded up to whole ones; the stream ends when the first domain has had its passes
 %s}
 text = 'text'  # the field of the rows that holds the text; other fields are not read
 
