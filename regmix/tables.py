@@ -467,6 +467,8 @@ class Metric:
     name: str             # the column
     higher: bool = False  # is more better?
     unit: str = ''        # for labels: 'nats per token', 'bits per byte', 'accuracy'
+    low: float | None = None   # the least value that there can be, such as 0; None: not known
+    high: float | None = None  # the largest, such as 1 for an accuracy; None: not known
 
     def as_loss(self, values):
         "Turn values into what is better when lower, and such values back: twice is nothing."
