@@ -292,7 +292,8 @@ def choose(
     then take the log-linear law (or else the mixing law) if its errors are at most twice as large as the leader's,
     as its best mixture can be computed, or else the highest rho."""
     near, rows = [best_ranked(table), *not_told_apart(table)], table.set_index('law')
-    if not is_noise(table): near = [law for law in near if not rows.loc[law, 'low'] <= 0]
+    if not is_noise(table):   # some law ranks better than chance: leave out those that may not
+        near = [law for law in near if not rows['low'].astype(float)[law] <= 0]
     dear = _costs_more(table, near)
     fit_for_it = [law for law in near if law not in dear]
     solved = [law for law in _solved() if law in fit_for_it and rows.loc[law, 'rmse'] <= 2 * rows.loc[near[0], 'rmse']]

@@ -153,8 +153,8 @@ class Law(RegressorMixin, BaseEstimator):
         with one_thread():
             self._fit(starts, X, y, least)
             self.spread_ = self.losses_
-            if self.noise_ > 1.5 * least:   # more noise than was assumed: the prior counts for more
-                self._fit(self.theta_[None], X, y, np.sqrt(least * min(self.noise_, np.std(y))))
+            if self.prior_ and self.noise_ > 1.5 * least:   # more noise than was assumed: the prior counts for more
+                self._fit(self.theta_[None], X, y, np.sqrt(least * min(self.noise_, np.std(y))), steps=60)
         return self
 
     def predict(self, X) -> np.ndarray: # (n,) losses
@@ -180,7 +180,7 @@ class Law(RegressorMixin, BaseEstimator):
         return np.asarray(validate_data(self, X, reset=False), float)
 
 # %% ../nbs/55_laws.ipynb #a1c0de02
-def _fit(self: Law, starts, X, y, noise):
+def _fit(self: Law, starts, X, y, noise, steps=300):
     "Fit from some starts, with the prior counted in so much noise."
     slope, n = usual_slope(X, y), len(y)
     def rows(theta, X):
@@ -188,12 +188,13 @@ def _fit(self: Law, starts, X, y, noise):
         return np.concatenate([value, noise * q], 1), np.concatenate([J, noise * K], 1)
     more = self._prior(starts[:1], X, slope)[0].shape[1]
     limits = np.r_[np.full(n, self.huber), np.full(more, np.inf)]
-    theta, loss = fit_starts(rows, starts, X, np.r_[y, np.zeros(more)], limits)
+    theta, loss = fit_starts(rows, starts, X, np.r_[y, np.zeros(more)], limits, steps)
     if not np.isfinite(loss).any():
         name = type(self).__name__
         raise ValueError(f'{name}: no start led anywhere; losses from {y.min():.3g} to {y.max():.3g}')
     self.theta_, self.loss_, self.losses_ = theta[loss.argmin()], loss.min(), np.sort(loss)
     value, J = (v[0] for v in rows(self.theta_[None], X))
+    self.prior_ = more   # how many rows it has
     self.noise_, self.covariance_ = _uncertainty(np.abs(value[:n] - y), J[:n], J[n:])
 
 Law._fit = _fit
