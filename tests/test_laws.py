@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 import regmix.laws
-from regmix.laws import (LAWS, AutoScale, BiMix, LawSpec, LogLinearLaw, MixingLaw, OwnWeight, convex_terms, fit_laws, fit_starts, law_named, 
-                         make_law, predictive_sd, spread)
+from regmix.laws import (LAWS, AboveBest, AutoScale, BiMix, LawSpec, LogLinearLaw, MixingLaw, OwnWeight, convex_terms, fit_laws, fit_starts, law_named, 
+                         make_law, predictive_sd, spread, usual_slope)
 from regmix.regression import MixtureRegressor
 from regmix.swarms import Swarm, long_losses
 
@@ -36,6 +36,18 @@ def test_derivatives_are_those_of_the_formula(law):
         assert np.allclose(J[..., i], slope, rtol=1e-4, atol=1e-6), i
 
 
+@pytest.mark.parametrize("law", FORMULAS[2:], ids=name)
+def test_derivatives_are_those_of_the_prior(law):
+    P = mixtures(20)
+    theta = law._begin(P, losses(P), np.random.default_rng(0))[-2:]
+    _, K = law._prior(theta, P, 0.7)
+    for i in range(theta.shape[1] - isinstance(law, MixingLaw)):
+        up, down = theta.copy(), theta.copy()
+        up[:, i] += 1e-6; down[:, i] -= 1e-6
+        slope = (law._prior(up, P, 0.7)[0] - law._prior(down, P, 0.7)[0]) / 2e-6
+        assert np.allclose(K[..., i], slope, rtol=1e-4, atol=1e-6), i
+
+
 @pytest.mark.parametrize("law", FORMULAS, ids=name)
 def test_a_fit_is_a_lowest_point_and_the_same_again(law):
     P, y = mixtures(), losses(mixtures())
@@ -44,8 +56,9 @@ def test_a_fit_is_a_lowest_point_and_the_same_again(law):
     for seed in range(5):   # nothing near is lower
         near = fitted.theta_ + np.random.default_rng(seed).normal(0, 1e-3, fitted.theta_.shape)
         if isinstance(law, MixingLaw): near[-1] = fitted.theta_[-1]
-        r = np.abs(law._law(near[None], P)[0][0] - y)
-        assert np.where(r <= 0.02, r * r / 2, 0.02 * (r - 0.01)).mean() >= loss * (1 - 1e-6)
+        r, q = np.abs(law._law(near[None], P)[0][0] - y), law._prior(near[None], P, usual_slope(P, y))[0][0]
+        runs, prior = np.where(r <= 0.02, r * r / 2, 0.02 * (r - 0.01)).sum(), ((0.02 * q) ** 2 / 2).sum()
+        if law.noise_ < 0.03: assert (runs + prior) / (len(r) + len(q)) >= loss * (1 - 1e-6)
     assert np.array_equal(law.fit(P, y).predict(P), once)
 
 
@@ -77,11 +90,44 @@ def test_a_domain_that_is_never_read_and_a_loss_that_never_changes(name, recwarn
     assert np.allclose(flat, 3, atol=1e-3)
 
 
+def narrow(n, noise, seed=0, d=6):
+    "Runs that lie close together; the last domain has hardly any weight in any of them. The slope of a unit of spread."
+    rng = np.random.default_rng(seed)
+    P = rng.dirichlet(60 * np.array([0.3, 0.25, 0.2, 0.15, 0.09, 0.01]), n)
+    trend = P @ rng.normal(0, 1, d)
+    y = 3 + 0.1 * ((trend - trend.mean()) / trend.std() * np.sqrt(1 - noise ** 2) + noise * rng.normal(size=n))
+    return P, y, usual_slope(P, y)
+
+
+@pytest.mark.parametrize("name", ["ridge", "quadratic ridge", "mixing law", "log-linear", "AutoScale", "Gaussian process"])
+@pytest.mark.parametrize("n, noise", [(14, 0.9), (160, 0.9)])
+def test_few_or_narrow_runs_do_not_blow_a_law_up(name, n, noise):
+    for seed in range(2):
+        P, y, slope = narrow(n, noise, seed)
+        for sign in (1, -1):
+            if sign < 0 and name == "log-linear": continue
+            law = LAWS[name].scaled(list("abcdef"), "a", sign * y).fit(P, sign * y)
+            corners, sd = law.predict(np.eye(6)), predictive_sd(law, np.eye(6))
+            assert np.abs(corners - sign * y.mean()).max() < 20 * slope and not np.isinf(sd).any()
+
+
+@pytest.mark.parametrize("law", [LogLinearLaw(), MixingLaw(), AutoScale()], ids=name)
+def test_the_prior_is_weak_where_runs_cover_the_simplex(law, monkeypatch):
+    P, y, new = mixtures(200), losses(mixtures(200)), mixtures(300, seed=1)
+    held = law.fit(P, y).predict(new)
+    monkeypatch.setattr(type(law), "_prior", regmix.laws.Law._prior)
+    assert np.sqrt(((law.fit(P, y).predict(new) - held) ** 2).mean()) < 0.1 * 0.01     # a tenth of the noise
+
+
 def test_scores_instead_of_losses():
     "A metric where higher is better may be negative; the laws that need a positive loss say so, and which one does not."
     P, y = mixtures(), -losses(mixtures())
     assert np.abs(MixingLaw(huber=0.02).fit(P, y).predict(P) - y).max() < 0.1
     with pytest.raises(ValueError, match="take MixingLaw"): LogLinearLaw().fit(P, y)
+    shifted = AboveBest(LogLinearLaw(), best=-10.0).fit(P, y)
+    assert np.allclose(shifted.predict(P) + 10, LogLinearLaw().fit(P, y + 10).predict(P)) and np.isfinite(predictive_sd(shifted, P)).all()
+    a, floor = convex_terms(shifted)
+    assert np.allclose(floor + np.exp(P @ a), shifted.predict(P)) and np.isnan(predictive_sd(AboveBest(make_law("ridge", list("abcd"), "a")).fit(P, y), P)).all()
 
 
 def test_every_start_may_fail_and_it_is_said():
