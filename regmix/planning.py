@@ -7,7 +7,8 @@ __all__ = ['GPUS', 'SHARES', 'PULL', 'EXPONENTS', 'LEAST', 'run_cost', 'GPU', 'g
            'Process', 'predict', 'predict_sd', 'learned_process', 'Part', 'fit_parts', 'resample_runs', 'weighted_rho',
            'size_scores', 'go_on', 'Learning', 'learning', 'left_out', 'noise_of', 'verdict', 'plan_more',
            'choose_batch', 'within_limits', 'draw_candidates', 'new_names', 'aim_of', 'calibration', 'next_mixtures',
-           'search_pool', 'batch_coverage', 'best_of_random']
+           'search_pool', 'batch_coverage', 'best_of_random', 'search_all', 'chance_curves', 'check_pilots',
+           'mean_search', 'runs_as_good']
 
 # %% ../nbs/58_planning.ipynb #7c29ee27
 import warnings
@@ -549,3 +550,92 @@ def best_of_random(
         still = np.where(N - first - n + 1 > 0, (N - first - n) / (N - first), 0)   # none of the n is run `first`
         worse = np.cumprod(np.maximum(still, 0), axis=1)
     return (np.diff(costs)[None] * worse[:, :-1]).sum(1)
+
+# %% ../nbs/58_planning.ipynb #ff5bd907
+def search_all(
+    swarm: Swarm,             # the pool
+    targets: list = None,     # default: all of the swarm's
+    repeats: int = 2,         # searches of each target, each from other runs
+    seed: int = 0,
+    **options,                # of `search_pool`
+) -> tuple[pd.DataFrame, pd.DataFrame]:  # with target and repeat: `search_pool`'s, and `batch_coverage`'s of the rule
+    "Search a pool for every target, by the rule and at random."
+    steps, inside = [], []
+    for target in targets or swarm.targets:
+        X, y = (v.to_numpy() for v in swarm.xy(target))
+        for repeat in range(repeats):
+            at = {'target': target, 'repeat': repeat}
+            found = {how: search_pool(X, y, how, seed=[seed, repeat], **options) for how in ('chosen', 'random')}
+            steps += [table.assign(**at) for table, _ in found.values()]
+            inside.append(batch_coverage(found['chosen'][1]).reset_index().assign(**at))
+    return pd.concat(steps, ignore_index=True), pd.concat(inside, ignore_index=True)
+
+def chance_curves(
+    swarm: Swarm,
+    targets: list = None,  # default: all of the swarm's
+) -> pd.DataFrame:         # index runs (from 1 on), a column a target: mean cost of the best of so many random runs
+    "Compute what random runs find, for every target and number of runs."
+    curves = {t: best_of_random(swarm.xy(t)[1].to_numpy()) for t in targets or swarm.targets}
+    table = pd.DataFrame({t: pd.Series(c) for t, c in curves.items()}).fillna(0)
+    return table.set_axis(pd.RangeIndex(1, len(table) + 1, name='runs'))
+
+# %% ../nbs/58_planning.ipynb #53824cf7
+def check_pilots(
+    swarm: Swarm,
+    test: Swarm,           # unseen mixtures
+    targets: list = None,  # default: all of the swarm's
+    pilot: int = 64,       # runs of a pilot
+    at: int = 256,         # runs that it speaks of
+    repeats: int = 2,      # pilots of each target
+    seed: int = 0,
+) -> pd.DataFrame:         # target, repeat; low, rho, high as the pilot says; reached on the test, `before` by the pilot
+    "Draw pilots, and see what more runs reach. The settings of the process are those that the pilot teaches."
+    rows = []
+    for target in targets or swarm.targets:
+        (X, y), (U, true) = (tuple(v.to_numpy() for v in s.xy(target)) for s in (swarm, test))
+        for repeat in range(repeats):
+            order = np.random.default_rng([seed, repeat]).permutation(len(y))
+            few, many = order[:pilot], order[:at]
+            told = learning(X[few], y[few], at=[at], seed=seed).curve.loc[at]
+            law = learned_process(X[few], y[few])
+            found = np.array([true, law.predict(U), clone(law).fit(X[many], y[many]).predict(U)])
+            before, reached = (weighted_rho(true, f, np.ones((1, len(true))))[0] for f in found[1:])
+            rows.append({'target': target, 'repeat': repeat, 'low': told['rho_low'], 'rho': told['rho'],
+                         'high': told['rho_high'], 'before': before, 'reached': reached})
+    return pd.DataFrame(rows)
+
+# %% ../nbs/58_planning.ipynb #852950f1
+def _each_search(searches, column): # (searches, sizes), by how
+    table = searches.pivot(index=['how', 'target', 'repeat'], columns='runs', values=column)
+    return {how: table.loc[how] for how in table.index.unique('how')}
+
+def _resampled(table, draws, seed): # (1 + draws, sizes); first the mean itself
+    rows = np.random.default_rng(seed).integers(0, len(table), (draws, len(table)))
+    return np.vstack([table.mean(0), table.to_numpy()[rows].mean(1)])
+
+def mean_search(
+    searches: pd.DataFrame,  # of `search_all`
+    column: str = 'found',   # or 'proposed'
+    draws: int = 2000,       # resamples of the searches
+    seed: int = 0,
+) -> pd.DataFrame:           # how, runs, value, low, high (95%)
+    "Average searches, with bounds over them."
+    parts = []
+    for how, table in _each_search(searches, column).items():
+        drawn = _resampled(table, draws, seed)
+        low, high = np.quantile(drawn[1:], [0.025, 0.975], axis=0)
+        parts.append(pd.DataFrame({'how': how, 'runs': table.columns, 'value': drawn[0], 'low': low, 'high': high}))
+    return pd.concat(parts, ignore_index=True)
+
+def runs_as_good(
+    searches: pd.DataFrame,  # of `search_all`
+    cost: float,             # to come down to
+    draws: int = 2000,       # resamples of the searches
+    seed: int = 0,
+) -> tuple[float, float, float]:  # chosen runs, and bounds at 95%; NaN where the searches end before
+    "Count the chosen runs whose best costs no more than that in the mean."
+    table = _each_search(searches, 'found')['chosen']
+    sizes, drawn = table.columns.to_numpy(float), _resampled(table, draws, seed)
+    def reach(curve): return np.interp(-cost, -curve, sizes, right=np.nan)   # curves fall
+    found = np.array([reach(np.minimum.accumulate(curve)) for curve in drawn])
+    return (found[0], *np.nanquantile(found[1:], [0.025, 0.975]))
