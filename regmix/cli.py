@@ -191,7 +191,7 @@ def _duration(seconds):
     "Write a time as a person would."
     for size, unit in ((86400, 'days'), (3600, 'hours'), (60, 'minutes')):
         if seconds >= 2 * size: return f'{seconds / size:.1f} {unit}'
-    return f'{seconds:.0f} seconds'
+    return f'{seconds:.0f} seconds' if seconds >= 1.5 else 'a second at most'
 
 def _cost_lines(told):
     "Say what a swarm takes."
@@ -338,6 +338,8 @@ def plan(
     if runs:
         target, higher = target or [], higher or []
         return _plan_runs(_tables(_one(swarm), mixtures, losses), _wanted(target, higher), higher, rho, law, seed)
+    from regmix.planning import gpu_hours
+    gpu_hours(1, gpu, utilisation)   # refuse a name or a share that is none before torch is loaded
     from regmix.proxies import TrainConfig
     config = TrainConfig(model=model, tokens=tokens, batch=batch, context=context, evals=evals, eval_tokens=eval_tokens)
     return _plan_text(source, n, config, jobs, device, gpu, utilisation, corpora=corpora, vocab_size=vocab_size,
