@@ -557,11 +557,11 @@ def _as_asked(mixtures, corpus, folder, config, seeds, group, device, precision,
     if hasattr(method, 'check'): method.check(corpus, mixtures, config)   # an error now, not in every group
     if config.host_tokens: texts_by_host(corpus, config)                  # and here
     seeds = _one_a_run(seeds, mixtures, config)
-    begun = definition_in(folder) if add else None
-    if add and begun is None: raise FileNotFoundError(f'{folder}: holds no swarm to add to; without add one is begun')
-    group = group or (begun or {}).get('group') or group_size(model_config(config.model, corpus.vocab_size), config,
-                                                              device)
-    definition = define(mixtures, corpus, config, seeds, group, precision or pick_precision(device), method)
+    begun = definition_in(folder) if add else {}
+    if begun is None: raise FileNotFoundError(f'{folder}: holds no swarm to add to; without add one is begun')
+    group, precision = group or begun.get('group'), precision or begun.get('precision') or pick_precision(device)
+    group = group or group_size(model_config(config.model, corpus.vocab_size), config, device)
+    definition = define(mixtures, corpus, config, seeds, group, precision, method)
     if add: mixtures, definition = grown(folder, mixtures, definition)
     return corpus, folder, device, mixtures, definition
 
