@@ -617,7 +617,7 @@ def _each_search(searches, column): # (searches, sizes), by how
 
 def _resampled(table, draws, seed): # (1 + draws, sizes); first the mean itself
     rows = np.random.default_rng(seed).integers(0, len(table), (draws, len(table)))
-    return np.vstack([table.mean(0), table.to_numpy()[rows].mean(1)])
+    return np.vstack([table.mean(axis=0), table.to_numpy()[rows].mean(1)])
 
 def mean_search(
     searches: pd.DataFrame,  # of `search_all`
