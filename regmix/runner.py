@@ -56,6 +56,7 @@ KINDS = {  # stage: (kind of result, file that is written last)
     '10_train_proxies': ('swarms', 'swarm.json'),
     '20_fit_regression': ('fits', 'result.json'),
     '25_compare_laws': ('laws', 'result.json'),
+    '26_next_runs': ('next', 'result.json'),
     '30_simulate_mixtures': ('simulations', 'result.json'),
     '32_propose_mixtures': ('proposals', 'result.json'),
     '33_schedule_mixtures': ('schedules', 'result.json'),

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FORMAT', 'define', 'differences', 'definition_in', 'begin', 'SwarmFolder', 'save_weights', 'load_weights',
            'loss_table', 'host_table', 'path_table', 'finish', 'locked', 'Checkpoints', 'train_group', 'gather',
-           'describe', 'tokens_so_far', 'train_swarm', 'repeat_runs', 'retrain', 'corpus_of', 'export_run', 'main',
-           'bits_per_byte']
+           'describe', 'tokens_so_far', 'train_swarm', 'grown', 'Pace', 'time_steps', 'dry_run', 'repeat_runs',
+           'retrain', 'corpus_of', 'export_run', 'main', 'bits_per_byte']
 
 # %% ../nbs/45_training.ipynb #d6606181
 import argparse, ctypes, dataclasses, fcntl, hashlib, json, math, platform, shutil, subprocess, sys, threading, time
@@ -24,11 +24,16 @@ from .files import BUILD, ROOT, cores, unknown, versions, whole_file, write_file
 from .mixtures import check_mixtures
 from .models import ModelConfig, count_parameters, export, model_config
 from .proxies import (Group, TrainConfig, broken, group_size, load_checkpoint, pick_device, pick_precision, 
-                            save_checkpoint, texts_by_host)
+                            read_ahead, save_checkpoint, texts_by_host)
 from .swarms import LOSS_COLUMNS, Swarm, load_swarm
 
 # %% ../nbs/45_training.ipynb #871a747f
 FORMAT = 1  # of a swarm's folder, and of how its numbers come about: another number, another swarm
+
+def _digest(mixtures):
+    "Name a table of mixtures."
+    table = [list(mixtures.columns), list(mixtures.index), mixtures.to_numpy().tolist()]
+    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]
 
 def define(
     mixtures: pd.DataFrame,   # (n, d) weights, index the runs' names
@@ -38,12 +43,12 @@ def define(
     group: int,               # models trained as one
     precision: str,           # 'float32' or 'bfloat16'
     method: Callable = None,  # as in `train_swarm`
+    added: Sequence[int] = (), # rows at which mixtures begin that were added later
 ) -> dict:                    # plain values, for JSON
     "Say what a swarm is."
-    table = [list(mixtures.columns), list(mixtures.index), mixtures.to_numpy().tolist()]
-    digest = hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
     made = dict(format=FORMAT, config=json.loads(json.dumps(dataclasses.asdict(config))), corpus=corpus.digest,
-                mixtures=digest[:16], seeds=[int(s) for s in seeds], group=int(group), precision=precision)
+                mixtures=_digest(mixtures), seeds=[int(s) for s in seeds], group=int(group), precision=precision)
+    if added: made['added'] = [int(row) for row in added]
     return made | {'method': repr(method)} if method else made
 
 # %% ../nbs/45_training.ipynb #b4665f01
@@ -84,14 +89,18 @@ def begin(
         return
     _refuse_foreign(folder)
     (folder/'groups').mkdir(parents=True, exist_ok=True)
+    _write_definition(folder, definition, mixtures)
+
+def _write_definition(folder, definition, mixtures):
+    "Write what a swarm is; the definition comes last, and says how many rows of the table count."
     write_file(folder/'mixtures.parquet', mixtures.rename_axis('run').reset_index().to_parquet(index=False))
     write_file(folder/'definition.json', json.dumps(definition, indent=1) + '\n')
 
 # %% ../nbs/45_training.ipynb #59c98f7e
 def _another(folder, differ):
     return (f'{folder}: holds another swarm, begun with other {", ".join(differ)}; nothing was changed. '
-            'A swarm is fixed once it is begun: call with what it was begun with, train in another folder '
-            '(further mixtures too), or throw it away with overwrite=True')
+            'A swarm is fixed once it is begun: call with what it was begun with, train in another folder, '
+            'add further mixtures to it (add=True, --add), or throw it away (overwrite=True, --overwrite)')
 
 def _refuse_foreign(folder):
     "Raise FileExistsError if a folder has files that are no swarm."
@@ -109,13 +118,14 @@ class SwarmFolder:
         self.folder = Path(folder)
         self.definition = json.loads((self.folder/'definition.json').read_text())
         self.config = TrainConfig(**self.definition['config'])
-        self.mixtures = pd.read_parquet(self.folder/'mixtures.parquet').set_index('run')   # (n, d)
-        self.groups = range(-(-len(self.mixtures) // self.definition['group']))            # their numbers
+        table = pd.read_parquet(self.folder/'mixtures.parquet').set_index('run')
+        self.mixtures = table.iloc[:len(self.definition['seeds'])]   # (n, d); more where somebody is adding to it
+        self._rows = _dealt(len(self.mixtures), self.definition)
+        self.groups = range(len(self._rows))                         # their numbers
 
     def rows(self, number: int) -> slice:
         "Say which runs a group has."
-        size = self.definition['group']
-        return slice(number * size, (number + 1) * size)
+        return self._rows[number]
 
     def stem(self, number: int) -> Path:
         "Return the path of a group's files, without the ending."
@@ -124,6 +134,12 @@ class SwarmFolder:
     def is_open(self, number: int) -> bool:
         "Tell whether a group is neither finished nor failed."
         return not any(self.stem(number).with_suffix(end).is_file() for end in ('.json', '.error'))
+
+def _dealt(n, definition):
+    "Deal n runs into groups, those that were added later into groups of their own."
+    size, starts = definition['group'], [0, *definition.get('added', [])]
+    return [slice(i, min(i + size, end)) for start, end in zip(starts, [*starts[1:], n])
+            for i in range(start, end, size)]
 
 # %% ../nbs/45_training.ipynb #b2049000
 def save_weights(
@@ -490,17 +506,12 @@ def train_swarm(
     progress: bool = True,        # a bar: tokens, models, time left
     method: Callable = None,      # makes a group, where the mixture moves in training (chapter on baselines)
     keep: bool = False,           # keep the final weights, in `weights/<run>.pt` (`load_weights`)
+    add: bool = False,            # add the mixtures to the swarm that is there, begun with the same settings
 ) -> Swarm:
     "Train one model a mixture (section 3.1), resuming what is there; finished groups are kept."
-    corpus, folder, device = _opened(corpus), Path(folder).resolve(), pick_device(device)
-    _check_call(folder, n_jobs, precision)
-    mixtures = _for_corpus(mixtures, corpus, config, () if seeds is None else seeds)
-    if hasattr(method, 'check'): method.check(corpus, mixtures, config)   # an error now, not in every group
-    if config.host_tokens: texts_by_host(corpus, config)                  # and here
-    seeds = _one_a_run(seeds, mixtures, config)
-    group = group or group_size(model_config(config.model, corpus.vocab_size), config, device)
-    definition = define(mixtures, corpus, config, seeds, group, precision or pick_precision(device), method)
-    _prepare(folder, definition, mixtures, corpus, overwrite)
+    asked = _as_asked(mixtures, corpus, folder, config, seeds, group, device, precision, n_jobs, method, add)
+    corpus, folder, device, mixtures, definition = asked
+    _prepare(folder, definition, mixtures, corpus, overwrite, add)
     swarm = SwarmFolder(folder)
     try: _train_all(swarm, corpus, device, n_jobs, progress, dict(every=every, method=method, keep=keep))
     except KeyboardInterrupt:
@@ -537,12 +548,72 @@ def _for_corpus(mixtures, corpus, config, seeds):
             raise ValueError(f'domain {d!r} has {n} training tokens, fewer than one sequence of {config.context}')
     return mixtures
 
+# %% ../nbs/45_training.ipynb #45a0c002
+def _as_asked(mixtures, corpus, folder, config, seeds, group, device, precision, n_jobs, method, add):
+    "Check a call of `train_swarm`; return corpus, folder, device, mixtures and definition of the swarm."
+    corpus, folder, device = _opened(corpus), Path(folder).resolve(), pick_device(device)
+    _check_call(folder, n_jobs, precision)
+    mixtures = _for_corpus(mixtures, corpus, config, () if seeds is None else seeds)
+    if hasattr(method, 'check'): method.check(corpus, mixtures, config)   # an error now, not in every group
+    if config.host_tokens: texts_by_host(corpus, config)                  # and here
+    seeds = _one_a_run(seeds, mixtures, config)
+    begun = definition_in(folder) if add else {}
+    if begun is None: raise FileNotFoundError(f'{folder}: holds no swarm to add to; without add one is begun')
+    group, precision = group or begun.get('group'), precision or begun.get('precision') or pick_precision(device)
+    group = group or group_size(model_config(config.model, corpus.vocab_size), config, device)
+    definition = define(mixtures, corpus, config, seeds, group, precision, method)
+    if add: mixtures, definition = grown(folder, mixtures, definition)
+    return corpus, folder, device, mixtures, definition
+
+# %% ../nbs/45_training.ipynb #45a0c004
+_MAY_GROW = 'mixtures', 'seeds', 'added'   # fields of a definition that further mixtures change
+
+def _not_the_same(folder, begun, definition):
+    "Refuse mixtures that would be trained otherwise than those in the folder."
+    def rest(d): return {k: v for k, v in d.items() if k not in _MAY_GROW}
+    differ = differences(rest(begun), rest(definition))
+    if differ:
+        raise ValueError(f'{folder}: cannot add to this swarm, which was begun with other {", ".join(differ)}; nothing '
+                         'was changed. Call with what it was begun with, or train in another folder')
+
+def _new_rows(folder, old, mixtures):
+    "Find which runs are new; refuse a domain that the swarm lacks, and another mixture under a known name."
+    strange = [d for d in mixtures if d not in old.columns and mixtures[d].any()]
+    if strange:
+        raise ValueError(f'{folder}: its mixtures have no domain {strange[0]!r}: train these in another folder, '
+                         'and read both swarms together')
+    table = mixtures.reindex(columns=old.columns, fill_value=0.0)
+    known = table.index[table.index.isin(old.index)]
+    for run in known:
+        if not np.allclose(table.loc[run], old.loc[run], atol=1e-9):
+            raise ValueError(f'{folder}: has a run {run!r} already, with another mixture: '
+                             'give the new one another name')
+    return table[~table.index.isin(old.index)]
+
+# %% ../nbs/45_training.ipynb #45a0c005
+def grown(
+    folder: Path,             # of the swarm that was begun
+    mixtures: pd.DataFrame,   # (m, d) weights of further runs
+    definition: dict,         # of these alone, see `define`
+) -> tuple[pd.DataFrame, dict]:  # (n + m, d) weights of all runs; their definition
+    "Add further mixtures to what a swarm is, or raise ValueError with what differs."
+    begun = SwarmFolder(folder)
+    _not_the_same(folder, begun.definition, definition)
+    new, seeds = _new_rows(folder, begun.mixtures, mixtures), dict(zip(mixtures.index, definition['seeds']))
+    if new.empty: return begun.mixtures, begun.definition
+    table, n = pd.concat([begun.mixtures, new]).rename_axis('run'), len(begun.mixtures)
+    return table, begun.definition | {
+        'mixtures': _digest(table), 'seeds': begun.definition['seeds'] + [seeds[run] for run in new.index],
+        'added': begun.definition.get('added', []) + [n]}
+
 # %% ../nbs/45_training.ipynb #0b32897d
-def _prepare(folder, definition, mixtures, corpus, overwrite):
-    "Begin or resume a swarm's folder."
+def _prepare(folder, definition, mixtures, corpus, overwrite, add):
+    "Begin, resume or extend a swarm's folder."
     begun = definition_in(folder)
+    if overwrite and add: raise ValueError('add and overwrite: keep the swarm that is there, or throw it away?')
     if overwrite and begun and differences(begun, definition): shutil.rmtree(folder)
     corpus.verify()   # the tokens are those that the digest stands for
+    if add and begun != definition: _write_definition(folder, definition, mixtures)
     begin(folder, definition, mixtures)
     for old in (folder/'groups').glob('*.error'): old.unlink(missing_ok=True)
 
@@ -557,6 +628,85 @@ def _outcome(swarm, corpus):
     raise RuntimeError(f'{swarm.folder}: {len(failed)} groups failed, the first with: {cause} (all of it in '
                        f'{failed[0]}). The other runs are saved ({saved} of {len(swarm.mixtures)}); call again to '
                        'train what is missing')
+
+# %% ../nbs/45_training.ipynb #45a0c009
+@dataclasses.dataclass(frozen=True)
+class Pace:
+    "How fast one group trains here."
+    step: float     # seconds of a step, for all its models
+    measure: float  # seconds of measuring all of them on all domains once
+    size: int       # models
+    steps: int      # how many were timed
+
+def time_steps(
+    mixtures: pd.DataFrame,       # (n, d) weights; the first ones make the group
+    corpus: Corpus | str | Path,
+    config: TrainConfig,
+    group: int = None,            # models trained as one; default: by device
+    device: str = None,
+    precision: str = None,
+    seconds: float = 1.0,         # how long to train, about
+) -> Pace:
+    "Time steps of training, and keep nothing of it."
+    corpus, device = _opened(corpus), pick_device(device)
+    size = group or group_size(model_config(config.model, corpus.vocab_size), config, device)
+    long = dataclasses.replace(config, tokens=500 * config.step_tokens, evals=1)   # measured when it is asked for
+    dtype = getattr(torch, precision or pick_precision(device))
+    with _as_worker(device, 1):
+        trained = Group(corpus, mixtures.iloc[:size], long, device=device, dtype=dtype)
+        step, steps = _time_of_a_step(trained, seconds)
+        start = time.monotonic()
+        trained.measure(trained.validation)
+    return Pace(step, time.monotonic() - start, len(trained.runs), steps)
+
+# %% ../nbs/45_training.ipynb #45a0c00a
+def _time_of_a_step(group, seconds, warm=2):
+    "Train a group for a while: seconds a step, steps."
+    start = None
+    for batch in read_ahead(group.batches, range(group.config.steps - 1), group.ahead):
+        group.advance(batch)
+        if group.step < warm: continue
+        if group.device.type == 'cuda': torch.cuda.synchronize()
+        if start is None: start = time.monotonic()
+        elif time.monotonic() - start > seconds: break
+    return (time.monotonic() - start) / (group.step - warm), group.step - warm
+
+# %% ../nbs/45_training.ipynb #45a0c00d
+def dry_run(
+    mixtures: pd.DataFrame,       # (n, d) weights
+    corpus: Corpus | str | Path,
+    folder: str | Path,           # the swarm's folder; nothing is written to it
+    config: TrainConfig = TrainConfig(),
+    seeds: pd.Series = None,      # these as in `train_swarm`
+    group: int = None,
+    device: str = None,
+    precision: str = None,
+    n_jobs: int = None,
+    overwrite: bool = False,
+    add: bool = False,
+    seconds: float = 1.0,         # how long to train, about
+) -> dict:                        # runs left to train, of all; pace, workers
+    "Check what `train_swarm` would be asked, and say how much there is to do, and how fast it goes."
+    asked = _as_asked(mixtures, corpus, folder, config, seeds, group, device, precision, n_jobs, None, add)
+    corpus, folder, device, mixtures, definition = asked
+    done = _done_before(folder, definition, overwrite, add)
+    left = mixtures[~mixtures.index.isin(done)]
+    size, precision = definition['group'], definition['precision']
+    pace = time_steps(left, corpus, config, size, device, precision, seconds) if len(left) else None
+    workers = _workers(n_jobs, device, -(-len(left) // size)) or 1
+    return {'runs': len(left), 'of': len(mixtures), 'pace': pace, 'workers': cores() if workers < 0 else workers}
+
+# %% ../nbs/45_training.ipynb #45a0c00e
+def _done_before(folder, definition, overwrite, add):
+    "Name the runs that are finished in a folder; refuse what `train_swarm` would refuse."
+    begun = definition_in(folder)
+    if begun is None: return _refuse_foreign(folder) or []
+    differ = [] if add else differences(begun, definition)
+    if differ and overwrite: return []
+    if differ: raise ValueError(_another(folder, differ))
+    swarm = SwarmFolder(folder)
+    finished = [i for i in swarm.groups if swarm.stem(i).with_suffix('.json').is_file()]
+    return [run for i in finished for run in swarm.mixtures.index[swarm.rows(i)]]
 
 # %% ../nbs/45_training.ipynb #e51b3342
 def repeat_runs(

@@ -294,3 +294,42 @@ def test_one_group_starts_no_process(corpus, mixtures, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "_round", lambda swarm, corpus, todo, n_jobs, options: asked.append(n_jobs) or run(swarm, corpus, todo, n_jobs, options))
     train_swarm(mixtures.iloc[:2], corpus, tmp_path/"toy", dataclasses.replace(CONFIG, tokens=500, evals=1), progress=False)
     assert asked == [1]
+
+
+# ---------------------------------------------------------------- a swarm grows
+
+QUICK = dataclasses.replace(CONFIG, tokens=1_000, evals=1)
+
+
+def test_what_is_added_is_what_was_trained_alone(corpus, mixtures, tmp_path):
+    folder, options = tmp_path/"toy", dict(n_jobs=1, progress=False)
+    train_swarm(mixtures.iloc[:3], corpus, folder, QUICK, group=2, **options)      # groups of two and of one
+    before = {p.name: p.read_bytes() for p in (folder/"groups").iterdir()}
+    grown = train_swarm(mixtures.iloc[3:5], corpus, folder, QUICK, add=True, **options)
+    assert len(grown) == 5 and {n: (folder/"groups"/n).read_bytes() for n in before} == before
+    alone = train_swarm(mixtures.iloc[:5], corpus, tmp_path/"alone", QUICK, group=5, **options)
+    both = grown.final_losses(), alone.final_losses()
+    pd.testing.assert_frame_equal(*both, atol=0.02)                                # in other groups: rounding
+    again = train_swarm(mixtures, corpus, folder, QUICK, add=True, **options)      # three more, the others are known
+    assert list(again.mixtures.index) == list(mixtures.index) and again.meta["added"] == [3, 5] and again.meta["complete"]
+
+
+def test_a_swarm_that_was_stopped_while_it_grew_is_still_there(corpus, mixtures, tmp_path):
+    folder, options = tmp_path/"toy", dict(n_jobs=1, progress=False)
+    first = train_swarm(mixtures.iloc[:2], corpus, folder, QUICK, group=2, **options)
+    table = mixtures.rename_axis("run").reset_index()
+    table.to_parquet(folder/"mixtures.parquet", index=False)                        # killed before the definition came
+    same = train_swarm(mixtures.iloc[:2], corpus, folder, QUICK, group=2, **options)
+    pd.testing.assert_frame_equal(same.losses, first.losses)
+    assert len(train_swarm(mixtures.iloc[:3], corpus, folder, QUICK, add=True, **options)) == 3
+
+
+def test_what_cannot_be_added_changes_nothing(corpus, mixtures, tmp_path):
+    folder = tmp_path/"toy"
+    train_swarm(mixtures.iloc[:2], corpus, folder, QUICK, group=2, precision="float32", n_jobs=1, progress=False)
+    def state(): return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    before, other = state(), mixtures.iloc[[4]].set_axis([mixtures.index[0]])
+    for table, changed, why in ((mixtures.iloc[3:], dict(config=dataclasses.replace(QUICK, lr=1e-4)), "config.lr"), (other, {}, "already, with another mixture"),
+                                (mixtures.iloc[3:], dict(precision="bfloat16"), "precision"), (mixtures.iloc[3:], dict(overwrite=True), "add and overwrite")):
+        with pytest.raises(ValueError, match=why): train_swarm(table, corpus, folder, **{"config": QUICK, "n_jobs": 1, "progress": False, "add": True} | changed)
+    assert state() == before
