@@ -104,8 +104,8 @@ def out_of_fold(
     return found, found - seen + y.mean()
 
 # %% ../nbs/57_choice.ipynb #1e62a741
-COLUMNS = ['target', 'law', 'rho', 'low', 'high', 'behind_low', 'behind_high', 'rmse', 'regret', 'regret_more', 'spread',
-           'seconds', 'left_out']
+COLUMNS = ['target', 'law', 'rho', 'low', 'high', 'behind_low', 'behind_high', 'rmse', 'regret', 'regret_more',
+           'spread', 'seconds', 'left_out']
 
 def check_target(
     y: pd.Series,    # (n,) values of one target
