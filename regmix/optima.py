@@ -765,7 +765,7 @@ def _to_groups(X, rows, most):
     for g, top in zip(rows, most):
         total = X @ g
         over = (total > top) & (total < 1)
-        down, up = np.where(over, top / total, 1), np.where(over, (1 - top) / np.where(over, 1 - total, 1), 1)
+        down, up = top / np.where(over, total, top or 1), (1 - top) / np.where(over, 1 - total, 1 - top or 1)
         X = X * np.where(g > 0, down[:, None], up[:, None])
     return X
 
