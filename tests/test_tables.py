@@ -457,3 +457,22 @@ def test_several_sources(tmp_path):
 def test_names_that_differ_by_a_prefix():
     assert match_domains(["web", "law"], ["mix/web", "mix/law", "mix/code"])[0] == {"web": "mix/web", "law": "mix/law"}
     assert match_domains(["web"], ["a/web", "b/web"]) == ({"web": "web"}, [])
+
+
+def test_in_the_shell(tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+    from regmix.cli import app
+    monkeypatch.chdir(tmp_path)
+    X, Y = tables()
+    for name, rows in (("a", slice(0, 10)), ("b", slice(10, 20))):
+        (tmp_path/name).mkdir()
+        X[rows].round(2).assign(lr=0.001).to_csv(tmp_path/name/"ratios.csv")
+        Y[rows].to_csv(tmp_path/name/"metrics.csv")
+    def ask(line): return CliRunner().invoke(app, ["fit", *line.split(), "--law", "ridge", "--folds", "3", "--higher", "arc_acc", "--out", "fit"])
+    refused = ask("--swarm a --swarm b")
+    assert refused.exit_code == 2 and "--normalise" in refused.stderr
+    done = ask("--swarm a --swarm b --normalise")
+    assert done.exit_code == 0 and "20 runs, 5 domains" in done.stdout and "left out: 'lr'" in done.stderr
+    twice = ask("--swarm a --unit x --unit y --json")
+    assert twice.exit_code == 2 and "regmix: --unit is given twice; it takes one value" in twice.stderr and '"exit": 2' in twice.stdout
+    assert all(command.cls is not None for command in app.registered_commands)
