@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RUN_NAMES', 'read_cells', 'as_numbers', 'run_column', 'as_weights', 'read_tables', 'read_swarm', 'read_mixtures',
-           'match_domains', 'Metric', 'suspicious', 'with_range', 'as_plain']
+           'Metric', 'suspicious', 'with_range', 'as_plain']
 
 # %% ../nbs/17_tables.ipynb #48b673c7
 import csv, difflib, fnmatch, io, itertools, json, math, re, shlex, warnings
@@ -973,23 +973,6 @@ def read_mixtures(path: str | Path, # a folder of YAML files in the authors' for
     weights, _, notes = _weights_of(_Runs(path, table, key, names))
     for note in notes: warnings.warn(note, stacklevel=2)
     return weights
-
-# %% ../nbs/17_tables.ipynb #bb6a975d
-def _tail(name: str, of: str) -> bool: return of.endswith(tuple(sign + name for sign in '/.:'))
-
-def match_domains(given,             # names, such as those of a prior
-                  known: list[str],  # names of the domains
-                 ) -> tuple[dict[str, str], list[str]]: # given -> known; and a note where they differ
-    "Find which domain each name stands for, where that has one meaning; other names stay as they are."
-    given = list(map(str, given))
-    found = {g: g for g in given if g in known}
-    for g in given:
-        near = [k for k in known if k not in given and (_tail(g, k) or _tail(k, g))]
-        if g not in found: found[g] = near[0] if len(near) == 1 else g
-    twice = {k for k in found.values() if list(found.values()).count(k) > 1}
-    found = {g: g if k in twice else k for g, k in found.items()}
-    changed = [f'{g!r} as {k!r}' for g, k in found.items() if g != k]
-    return found, [f'names of domains were matched by their ends: {", ".join(changed)}'] if changed else []
 
 # %% ../nbs/17_tables.ipynb #8b05e0e3
 @dataclass(frozen=True)

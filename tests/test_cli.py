@@ -75,7 +75,7 @@ def test_python_and_shell_give_the_same(room):
 def test_higher_is_better(room):
     told, _ = ask(f"fit --mixtures m.csv --losses l.csv --higher arc_acc {LAWS} --out up --unit percent --json")
     assert told["laws"]["arc_acc"] == "mixing law" and "not above 0" in next(r["left_out"] for r in told["comparison"] if r["law"] == "log-linear")
-    best, _ = ask("propose up --stability 0 --json")
+    best, _ = ask("propose up --stability 0 --extrapolate --json")
     p = best["predicted"]["arc_acc"]
     assert 50 < p["low"] < p["value"] < p["high"] < 80 and best["mixture"]["code"] > 0.9     # code lowers the loss most
     _, err = ask(f"fit --mixtures m.csv --losses l.csv --target arc_acc {LAWS} --out down")
