@@ -724,7 +724,7 @@ def _table_of(told):
                  f"(19 in 20 trained mixtures have a neighbour within {told['usual']:.3f})")
     from regmix.proposals import support_line
     kept = support_line(told)
-    if kept: lines.append(f'{kept} (--extrapolate lifts it)')
+    if kept: lines.append(kept + (' (--extrapolate lifts it)' if 'held back by' in kept else ''))
     return '\n'.join(lines)
 
 # %% ../nbs/95_cli.ipynb #3ea6a71e
