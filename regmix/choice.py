@@ -354,6 +354,7 @@ class Fit:
     predictions: pd.DataFrame = None  # (n, m) out of fold, by the law chosen, as measured; None where the law was given
     settings: dict = field(default_factory=dict)  # target: {parameter: value}, in place of the law's own
     meta: dict = field(default_factory=dict)      # source, rule, seed, notes, versions, noise (target: best run)
+    others: pd.DataFrame = None       # (n, k) losses of the swarm that are no targets, on the same runs
 
     @property
     def domains(self) -> list[str]: return list(self.mixtures.columns)
@@ -422,6 +423,12 @@ def _fitted_on(swarm, metrics):
     if lost: notes.append(f'{lost} of {len(swarm)} runs have no value of some target and were left out')
     return swarm.mixtures.loc[runs], values, {m.name: m for m in metrics}, notes
 
+def _other_losses(swarm, values):
+    "Collect what else was measured on the runs, where it is known to be a loss: our own swarms say so."
+    if 'bytes_per_token' not in swarm.meta: return None
+    rest = swarm.final_losses().reindex(values.index).drop(columns=list(values)).dropna(axis=1)
+    return rest if rest.shape[1] else None
+
 # %% ../nbs/57_choice.ipynb #75298e8f
 def _of_noise(fit, target):
     "Say that no law helps, and which run was best."
@@ -447,7 +454,8 @@ def fit_swarm(
         best[t] = found[chosen[t]]
     used = int(len(np.unique(make_folds(X, folds, seed))))
     meta = {'source': swarm.name, 'rule': RULE, 'folds': used, 'seed': seed, 'notes': notes, 'versions': versions()}
-    fit = Fit(X, values, metrics, chosen, pd.concat(tables, ignore_index=True), pd.DataFrame(best), meta=meta)
+    fit = Fit(X, values, metrics, chosen, pd.concat(tables, ignore_index=True), pd.DataFrame(best), meta=meta,
+              others=_other_losses(swarm, values))
     fit.model   # asked for now, so that a law that cannot be fitted on all runs is an error here
     noise = {t: fit.best_run(t) for t, table in zip(metrics, tables) if is_noise(table)}
     return replace(fit, meta=meta | {'noise': noise, 'notes': notes + [_of_noise(fit, t) for t in noise]})
@@ -469,7 +477,8 @@ def fit_given(
     if why := too_few(law, X.shape[1], len(X)): notes.append(f'{law} {why}')
     comparison = as_comparison([_row(t, law) for t in values])
     meta = {'source': swarm.name, 'rule': GIVEN, 'notes': notes, 'versions': versions()} | (meta or {})
-    return Fit(X, values, metrics, dict.fromkeys(values, law), comparison, settings=settings or {}, meta=meta)
+    return Fit(X, values, metrics, dict.fromkeys(values, law), comparison, settings=settings or {}, meta=meta,
+               others=_other_losses(swarm, values))
 
 # %% ../nbs/57_choice.ipynb #41e4c4da
 def predict_unseen(
@@ -534,6 +543,7 @@ def write_fit(
     "Write a fit's files into a folder."
     tables = {'mixtures': fit.mixtures, 'losses': fit.values}
     if fit.predictions is not None: tables['out_of_fold'] = fit.predictions
+    if fit.others is not None: tables['others'] = fit.others
     for name, table in tables.items(): _write_table(table, folder/f'{name}.parquet')
     targets = {}
     for t, metric in fit.metrics.items():
@@ -587,8 +597,8 @@ def load_fit(
     folder = Path(folder)
     told = _read_fit(folder)
     X, values = (_read_table(folder/f'{name}.parquet') for name in ('mixtures', 'losses'))
-    out = folder/'out_of_fold.parquet'
-    predictions = _read_table(out) if out.is_file() else None
+    predictions, others = (_read_table(p) if p.is_file() else None
+                           for p in (folder/'out_of_fold.parquet', folder/'others.parquet'))
     targets, meta = told['targets'], {k: v for k, v in told.items() if k not in _OWN}
     metrics = {t: Metric(t, f['higher'], f['unit'], f.get('low'), f.get('high')) for t, f in targets.items()}
     laws = {t: f['law'] for t, f in targets.items()}
@@ -596,6 +606,6 @@ def load_fit(
     if other := _other_versions(meta.get('versions', {})):
         said = f'{folder}: fitted with {", ".join(other)}: the same laws fitted here may give other numbers'
         warnings.warn(said, stacklevel=2)
-    fit = Fit(X, values, metrics, laws, _read_comparison(told['comparison']), predictions, settings, meta)
+    fit = Fit(X, values, metrics, laws, _read_comparison(told['comparison']), predictions, settings, meta, others)
     if fit.digest == told['data']: return fit
     raise ValueError(f'{folder}: the tables are not those that were fitted: they were changed since; fit again')

@@ -413,7 +413,8 @@ def plan(
     rho: _option(float, 'Rank correlation on unseen runs that would be enough.') = 0.95,
     law: _option(str, 'Law whose curve is looked at; default: the Gaussian process on roots.') = None,
     seed: _Seed = 0, corpora: _Corpora = Path('corpora'), vocab_size: _Vocab = 2048, max_bytes: _MaxBytes = None,
-    text_field: _TextField = None,
+    text_field: _TextField = None, domain_field: _DomainField = None, valid_fraction: _ValidFraction = None,
+    split_by: _SplitBy = None, tokenizer: _Tokenizer = None,
 ):
     "Say what a swarm would take, or whether the runs that are there are enough."
     runs = bool(swarm) or mixtures is not None or losses is not None
@@ -429,7 +430,8 @@ def plan(
     from regmix.proxies import TrainConfig
     config = TrainConfig(model=model, tokens=tokens, batch=batch, context=context, evals=evals, eval_tokens=eval_tokens)
     return _plan_text(source, n, config, jobs, device, gpu, utilisation, corpora=corpora, vocab_size=vocab_size,
-                      max_bytes=max_bytes, text_field=text_field or 'text')
+                      max_bytes=max_bytes, text_field=text_field, domain_field=domain_field, valid_fraction=valid_fraction,
+                      split_by=split_by, tokenizer=tokenizer)
 
 # %% ../nbs/95_cli.ipynb #58a0c007
 def _one(swarms): return swarms[0] if swarms and len(swarms) == 1 else swarms or None
@@ -509,14 +511,12 @@ def _bar(total):
 # %% ../nbs/95_cli.ipynb #f52db2c1
 def _chosen(table, law):
     "Say which law was chosen, and why."
-    from regmix.choice import best_ranked, not_told_apart
-    best = best_ranked(table)
+    from regmix.choice import best_ranked, is_noise, not_told_apart, why_chosen
+    if is_noise(table):
+        return f'  no law tells these runs apart from noise; {law} is kept, the best run measured is in the notes'
     others = ', '.join(other for other in not_told_apart(table) if other != law)
-    why, apart = 'highest rho on unseen runs', 'not told apart by these runs'
-    if law != best:
-        why = f'these runs do not tell it from {best}, which has the highest rho, and its best mixture can be computed'
-        apart = 'not told apart either'
-    return f'  chosen: {law} ({why})' + (f'; {apart}: {others}' if others else '')
+    apart = 'not told apart by these runs' if law == best_ranked(table) else 'not told apart either'
+    return f'  chosen: {law} ({why_chosen(table, law)})' + (f'; {apart}: {others}' if others else '')
 
 # %% ../nbs/95_cli.ipynb #904275d6
 _HEAD = f"  {'law':<25} {'rho':>6} {'low':>6} {'high':>6} {'RMSE':>9} {'regret':>9} {'sec':>6}"

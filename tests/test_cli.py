@@ -265,7 +265,7 @@ def test_a_folder_of_mixtures_stays_until_the_new_one_is_there(room, monkeypatch
 
 
 def test_help_has_an_example_each():
-    for name in ("sample", "train", "fit", "propose", "export", "report", "recipes"):
+    for name in ("sample", "plan", "next", "train", "fit", "propose", "export", "report", "recipes"):
         out, _ = ask(f"{name} --help")
         assert re.search(rf"Example:\n +regmix {name}", out), name
 
