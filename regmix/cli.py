@@ -430,8 +430,8 @@ def plan(
     from regmix.proxies import TrainConfig
     config = TrainConfig(model=model, tokens=tokens, batch=batch, context=context, evals=evals, eval_tokens=eval_tokens)
     return _plan_text(source, n, config, jobs, device, gpu, utilisation, corpora=corpora, vocab_size=vocab_size,
-                      max_bytes=max_bytes, text_field=text_field, domain_field=domain_field, valid_fraction=valid_fraction,
-                      split_by=split_by, tokenizer=tokenizer)
+                      max_bytes=max_bytes, text_field=text_field, domain_field=domain_field,
+                      valid_fraction=valid_fraction, split_by=split_by, tokenizer=tokenizer)
 
 # %% ../nbs/95_cli.ipynb #58a0c007
 def _one(swarms): return swarms[0] if swarms and len(swarms) == 1 else swarms or None

@@ -639,7 +639,8 @@ def _carried(fit, mixture, usual):
 
 # %% ../nbs/85_report.ipynb #041b66e3
 _COLUMNS = ('Behind: by how much the rho lies behind the highest one, 95% interval from the same resamples of the runs '
-            'for all laws. Regret: by how much the run that the law puts first is worse than the best one, in the mean over resampled runs. '
+            'for all laws. Regret: by how much the run that the law puts first is worse than the best one, '
+            'in the mean over resampled runs. '
             'RMSE and regret are in the unit of the target.')
 
 def _measured(meta): # where the laws were compared
