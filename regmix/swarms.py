@@ -168,10 +168,11 @@ def _difference(a, b) -> str:
     keys = [k for k in {**a, **b} if a.get(k) != b.get(k)]
     return ', '.join(f'{k} is {a.get(k)!r} and {b.get(k)!r}' for k in keys)
 
-def _check_alike(first: Swarm, other: Swarm) -> list[str]:
+def _check_alike(first: Swarm, other: Swarm, same_text: bool = True) -> list[str]:
     "Refuse two swarms whose runs were not trained alike; and a note of what only one of them says."
     unsaid = []
     for what, of in _ALIKE.items():
+        if what == 'corpus' and not same_text: continue
         a, b = of(first), of(other)
         if (a is None) != (b is None): unsaid.append(what)
         if a is None or b is None or a == b: continue
@@ -257,10 +258,11 @@ def _one_table(swarms: list, domains: list) -> tuple[pd.DataFrame, list[str]]:
 # %% ../nbs/15_swarms.ipynb #8e964425
 def join_swarms(name: str,    # what to call the whole
                 swarms: list, # of one configuration
+                same_text: bool = True, # refuse swarms that were trained on different corpora
                ) -> Swarm:    # meta: that of the first, with counts, seeds and seconds of all; `notes` of what was done
     "Return the runs of several swarms as one swarm, or raise ValueError naming what differs."
     if not swarms: raise ValueError(f'{name}: no swarms to join')
-    unsaid = [note for s in swarms[1:] for note in _check_alike(swarms[0], s)]
+    unsaid = [note for s in swarms[1:] for note in _check_alike(swarms[0], s, same_text)]
     domains = list(dict.fromkeys(d for s in swarms for d in s.domains))
     unsaid += _check_repeated(swarms, domains)
     swarms, renamed = _told_apart(swarms)
