@@ -406,11 +406,10 @@ def _settle(V, mask, target, tolerance, names):
     "Settle the columns of a set that are too small for its sums to tell: the mask, and what cannot be told."
     mask, top = mask.copy(), V.max(axis=0)
     small = [j for j in np.flatnonzero(mask) if 0 < top[j] <= 2 * tolerance]
+    mask[[j for j in small if _is_setting(names[j])]] = False   # too small to be told by sums: the name decides
+    small = [j for j in small if mask[j]]
     if len(small) > 12: return mask, small
     best, alike = _told_by(V[:, mask].sum(axis=1) - target, V[:, small], target)
-    settings = np.array([_is_setting(names[j]) for j in small], bool)
-    without = alike[alike[:, settings].all(axis=1)]          # where it cannot be told, a setting is no weight
-    if len(without): best, alike = without[0], without
     mask[[j for j, out in zip(small, best) if out]] = False
     doubtful = [j for j, column in zip(small, alike.T) if len(set(column)) > 1]
     zeros = [j for j in np.flatnonzero(mask) if top[j] == 0]

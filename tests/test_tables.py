@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regmix.swarms import Swarm, long_losses, save_swarm
-from regmix.tables import Metric, as_weights, match_domains, read_cells, read_mixtures, read_swarm, read_tables, read_weights, run_column, suspicious, with_range
+from regmix.tables import Metric, as_weights, read_cells, read_mixtures, read_swarm, read_tables, run_column, suspicious, with_range
+from regmix.weights import named_as, read_weights
 
 DOMAINS = ["web", "code", "law", "news", "talk"]
 
@@ -455,8 +456,8 @@ def test_several_sources(tmp_path):
 
 
 def test_names_that_differ_by_a_prefix():
-    assert match_domains(["web", "law"], ["mix/web", "mix/law", "mix/code"])[0] == {"web": "mix/web", "law": "mix/law"}
-    assert match_domains(["web"], ["a/web", "b/web"]) == ({"web": "web"}, [])
+    assert list(named_as(pd.Series({"web": 1.0, "law": 2.0}), ["mix/web", "mix/law", "mix/code"]).index) == ["mix/web", "mix/law"]
+    assert list(named_as(pd.Series({"web": 1.0}), ["a/web", "b/web"]).index) == ["web"]
 
 
 def test_in_the_shell(tmp_path, monkeypatch):
