@@ -139,6 +139,15 @@ def _free(path, overwrite):
     if path is None or overwrite or not Path(path).exists(): return
     raise FileExistsError(f'{path} exists; choose another name, or replace it with --overwrite')
 
+_Model = _option(str, 'Size of each model: 80K, 330K, 1M, ...')
+_Tokens = _option(float, 'Training tokens of each model.')
+_Batch = _option(int, 'Sequences in a step.')
+_Context = _option(int, 'Tokens in a sequence.')
+_Evals = _option(int, 'How many times each model is measured.')
+_EvalTokens = _option(int, 'Validation tokens of each domain.')
+_Jobs = _option(int, 'Workers; default: one a core, or one on a GPU.')
+_Device = _option(str, 'cpu or cuda; default: a GPU if there is one.')
+
 # %% ../nbs/95_cli.ipynb #5e81c9d2
 def _by_domain(given, what, of=str): # ['body', 'law=text'] -> {'*': 'body', 'law': 'text'}; ['body'] -> 'body'
     "Read an option of the form value or domain=value."
@@ -161,11 +170,15 @@ def _as_options(message): # "with text_field=" -> 'with --text-field'
         message = re.sub(rf'(?<![-\w]){name}(=| names)', lambda m: option + m[1].strip('='), message)
     return message
 
+def _is_made(source): # not text, but what was made of it or written about it
+    "Tell a file, or the folder of a corpus or a swarm, from text that is still to be read."
+    return Path(source).is_file() or any((Path(source)/name).is_file() for name in ('corpus.json', 'swarm.json'))
+
 def _for_text(source, given):
     "Refuse options of a text where there is none to be read."
-    made = Path(source).is_file() or any((Path(source)/name).is_file() for name in ('corpus.json', 'swarm.json'))
     name = next((n for n, value in given.items() if value), None)
-    if made and name: raise ValueError(f"{source} is no folder of text, so --{name.replace('_', '-')} changes nothing")
+    if not name or not _is_made(source): return
+    raise ValueError(f"{source} is no folder of text, so --{name.replace('_', '-')} changes nothing")
 
 # %% ../nbs/95_cli.ipynb #d1b50e97
 def _corpus(source, corpora, vocab_size, max_bytes, text_field=None, domain_field=None, valid_fraction=None,
@@ -220,8 +233,7 @@ def _write_mixtures(table, out, overwrite):
 def _prior_of(source, **text):
     "Read the shares of domains from a file, a corpus or a swarm; of any other text, build the corpus first."
     from regmix.weights import read_weights
-    written = Path(source).is_file() or any((Path(source)/name).is_file() for name in ('corpus.json', 'swarm.json'))
-    return read_weights(source) if written else _corpus(source, **text).prior
+    return read_weights(source) if _is_made(source) else _corpus(source, **text).prior
 
 # %% ../nbs/95_cli.ipynb #5b0c71b1
 def _note_seldom(table):
@@ -306,15 +318,15 @@ def train(
     source: _argument(str, "A folder of text (<domain>-*.jsonl and others), 'installed', 'pile', "
                            "or a corpus's folder."),
     out: _option(Path, "The swarm's folder; what is finished in it is kept.", '--out', '-o'),
-    model: _option(str, 'Size of each model: 80K, 330K, 1M, ...') = '80K',
-    tokens: _option(float, 'Training tokens of each model.') = 200_000,
+    model: _Model = '80K',
+    tokens: _Tokens = 200_000,
     lr: _option(float, 'Largest learning rate.') = 6e-3,
-    batch: _option(int, 'Sequences in a step.') = 8,
-    context: _option(int, 'Tokens in a sequence.') = 256,
-    evals: _option(int, 'How many times each model is measured.') = 5,
-    eval_tokens: _option(int, 'Validation tokens of each domain.') = 2048,
-    jobs: _option(int, 'Workers; default: one a core, or one on a GPU.') = None,
-    device: _option(str, 'cpu or cuda; default: a GPU if there is one.') = None,
+    batch: _Batch = 8,
+    context: _Context = 256,
+    evals: _Evals = 5,
+    eval_tokens: _EvalTokens = 2048,
+    jobs: _Jobs = None,
+    device: _Device = None,
     repeats: _option(int, 'Models of each mixture, named <run>-<seed>, with seeds from --seed on: '
                           'how far they lie apart is the noise.') = 1,
     keep: _option(bool, 'Keep the final weights.', '--keep') = False,
@@ -395,14 +407,14 @@ def _plan_lines(p):
 def plan(
     source: _argument(str, "Text, as `regmix train` takes it; leave it out to ask about runs that are there.") = None,
     n: _option(int, 'Number of models; default: eight a domain, 32 at least.', '--n') = None,
-    model: _option(str, 'Size of each model: 80K, 330K, 1M, ...') = '80K',
-    tokens: _option(float, 'Training tokens of each model.') = 200_000,
-    batch: _option(int, 'Sequences in a step.') = 8,
-    context: _option(int, 'Tokens in a sequence.') = 256,
-    evals: _option(int, 'How many times each model is measured.') = 5,
-    eval_tokens: _option(int, 'Validation tokens of each domain.') = 2048,
-    jobs: _option(int, 'Workers; default: one a core, or one on a GPU.') = None,
-    device: _option(str, 'cpu or cuda; default: a GPU if there is one.') = None,
+    model: _Model = '80K',
+    tokens: _Tokens = 200_000,
+    batch: _Batch = 8,
+    context: _Context = 256,
+    evals: _Evals = 5,
+    eval_tokens: _EvalTokens = 2048,
+    jobs: _Jobs = None,
+    device: _Device = None,
     gpu: _option(str, 'A GPU to compare with: T4, L4, A10, RTX 4090, A100, L40S, H100, H200.') = 'H100',
     utilisation: _option(float, 'Share of its peak that is reached.') = 0.1,
     swarm: _option(list[str], "Runs that are there: a swarm's folder, or one with two tables.", '--swarm') = None,

@@ -72,12 +72,6 @@ def _asked(fit, same, scale=None):
     return asked | {'importance': {t: v / units.get(t, 1.0) for t, v in given.items()}}
 
 # %% ../nbs/66_proposals.ipynb #a8e28db0
-def _in_range(fit, t, row):
-    "Show predictions of a target in its own direction, inside its range."
-    metric = fit.metrics[t]
-    if metric.higher: row = metric.as_loss(row.rename({'low': 'high', 'high': 'low'}))
-    return row.clip(getattr(metric, 'low', None), getattr(metric, 'high', None))   # a range may not be known
-
 def _as_measured(fit, predicted):
     "Widen each interval to the error on unseen runs, and show each metric in its own sign."
     at = predicted.copy()
@@ -85,7 +79,8 @@ def _as_measured(fit, predicted):
     for t in at.index:
         half = np.fmax(at.loc[t, 'high'] - at.loc[t, 'value'], 1.96 * error[t, fit.laws[t]])
         at.loc[t, ['low', 'high']] = at.loc[t, 'value'] + half * np.array([-1, 1])
-        at.loc[t] = _in_range(fit, t, at.loc[t])
+        row = at.loc[t].rename({'low': 'high', 'high': 'low'}) if fit.metrics[t].higher else at.loc[t]
+        at.loc[t] = fit.as_measured(t, row)
     return at
 
 # %% ../nbs/66_proposals.ipynb #7b2f1d05
@@ -103,7 +98,7 @@ def laws_elsewhere(
     fit: Fit,
 ) -> dict:  # {domain: (law, error)}, fitted once; empty where the fit keeps no other losses
     "Fit a law to every loss that the swarm measured beside the targets."
-    if getattr(fit, 'others', None) is None: return {}
+    if fit.others is None: return {}
     if 'elsewhere' in vars(fit): return vars(fit)['elsewhere']
     X, found = fit.mixtures.to_numpy(), {}
     for t, y in fit.others.items():
@@ -303,7 +298,7 @@ def worse_than_prior(fit, told):
                'A guard forbids that (guard=0, --guard 0).')
 
 def worse_elsewhere(fit, told):
-    if getattr(fit, 'others', None) is None: return
+    if fit.others is None: return
     worse = [(gain, t) for t, gain, half in _gains(fit, told, targets=False) if gain < 0 and not -gain < half]
     named = [f'{t} (by {-gain:.3g})' for gain, t in sorted(worse)[:5]]
     more = f' and {len(worse) - 5} more' if len(worse) > 5 else ''

@@ -348,7 +348,7 @@ def _metric_of(fit, name):
     "Describe something predicted; what a swarm measured of a domain is a loss, in the unit that the targets have."
     if name in fit.metrics: return fit.metrics[name]
     units = {m.unit for m in fit.metrics.values() if not m.higher}
-    others = getattr(fit, 'others', None)
+    others = fit.others
     if name not in fit.mixtures and (others is None or name not in others): return None
     return Metric(name, False, units.pop() if len(units) == 1 else '')
 
