@@ -52,7 +52,7 @@ BUILD = """
 import sys
 from regmix.corpora import build_corpus
 from regmix.installed import read_installed
-build_corpus(read_installed(max_bytes_per_domain=60_000), sys.argv[1], name='twice', vocab_size=1000, valid_fraction=.2, context=16, progress=False)
+build_corpus(read_installed(max_bytes_per_domain=40_000), sys.argv[1], name='twice', vocab_size=600, valid_fraction=.2, context=16, progress=False)
 """
 
 

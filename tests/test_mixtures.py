@@ -154,11 +154,10 @@ def test_permuting_the_domains_permutes_the_distribution():
 
 
 def plain_release(prior, n, rng):
-    "The authors' recipe, read off their description one draw at a time: 15 draws, one kept, all held, neighbours compared."
+    "The authors' recipe, read off their description: 15 draws, one kept, all held, neighbours compared."
     flat = np.sqrt(prior) / np.sqrt(prior).sum()
-    pool = []
-    for _ in range(100 * n):
-        x = [rng.dirichlet(s * flat) for s in np.geomspace(.1, 5, 15)][rng.integers(15)]
+    pool, draws = [], np.array([rng.dirichlet(s * flat, 100 * n) for s in np.geomspace(.1, 5, 15)])
+    for x in draws[rng.integers(15, size=100 * n), np.arange(100 * n)]:
         if (x > np.minimum(1, 15 * prior)).any(): continue
         x = np.where(x < 2e-4, 0, x)
         pool.append(np.round(x / x.sum() / 2e-4) * 2e-4)
