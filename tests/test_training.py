@@ -16,7 +16,7 @@ from regmix.proxies import Group
 from regmix.swarms import load_swarm
 from regmix.text import Document
 from regmix.training import gather, train_group, train_swarm
-from toys import CONFIG, run_script
+from toys import CONFIG, run_script, train_at_once
 
 
 # ---------------------------------------------------------------- kill and resume
@@ -27,7 +27,7 @@ CONFIG = dataclasses.replace(CONFIG, tokens=4_000)
 def swarm_in_a_process(processes, mixtures, folder, corpus, **options):
     "Start train_swarm on `folder` in a process of its own."
     options = dict(group=4, n_jobs=1, progress=False) | options
-    process = processes.Process(target=train_swarm, args=(mixtures, str(corpus.folder), str(folder), CONFIG), kwargs=options)
+    process = processes.Process(target=train_at_once, args=(mixtures, str(corpus.folder), str(folder), CONFIG), kwargs=options)
     process.start()
     return process
 

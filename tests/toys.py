@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import runpy
 import sys
+import time
 
 sys.modules.setdefault("rfc3987_syntax", None)   # as in conftest.py, for the server of processes below
 
@@ -17,6 +18,14 @@ PROCESSES.set_forkserver_preload(["toys", "nbdev.test", "matplotlib.pyplot", "ma
                                   "sklearn.linear_model", "sklearn.model_selection", "lightgbm", "distributed",
                                   "regmix.training", "regmix.laws", "regmix.forests", "seaborn", "papermill",
                                   "torch._dynamo"])   # the last: what every optimiser imports when it is made
+
+
+def train_at_once(*given, **options):
+    "Do as `train_swarm` does, in a process that is there for it alone, and look often whether busy groups are free."
+    from regmix.training import train_swarm
+    sleep = time.sleep
+    time.sleep = lambda seconds: sleep(min(seconds, 0.05))
+    train_swarm(*given, **options)
 
 
 def run_script(said, script, *argv):
