@@ -16,7 +16,7 @@ from regmix.proxies import Group
 from regmix.swarms import load_swarm
 from regmix.text import Document
 from regmix.training import gather, train_group, train_swarm
-from toys import CONFIG, run_script, train_at_once
+from toys import CONFIG, run_script
 
 
 # ---------------------------------------------------------------- kill and resume
@@ -26,6 +26,7 @@ CONFIG = dataclasses.replace(CONFIG, tokens=4_000)
 
 def swarm_in_a_process(processes, mixtures, folder, corpus, **options):
     "Start train_swarm on `folder` in a process of its own."
+    from toys import train_at_once
     options = dict(group=4, n_jobs=1, progress=False) | options
     process = processes.Process(target=train_at_once, args=(mixtures, str(corpus.folder), str(folder), CONFIG), kwargs=options)
     process.start()
