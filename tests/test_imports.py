@@ -18,7 +18,6 @@ WITHOUT = {   # module: what is not imported with it
     "regmix.ledger": "torch lightgbm matplotlib numba papermill",
     "regmix.runner": "torch lightgbm matplotlib numba papermill",
     "regmix.regression": "lightgbm matplotlib numba sklearn.linear_model",
-    "regmix.planning": "torch",
     "regmix.corpora": "torch transformers datasets tokenizers zstandard matplotlib",
     "regmix.tasks": "torch lm_eval",
 }

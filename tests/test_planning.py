@@ -1,6 +1,8 @@
 """Planning: the cost of a swarm, what a pilot says of more runs, which mixtures next; the commands around them."""
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,11 @@ def ask(line, status=0):
     assert found.exit_code == status, found.stderr + repr(found.exception)
     if "--json" in line: return json.loads(found.stdout), found.stderr
     return found.stdout, found.stderr
+
+
+def test_no_torch_for_tables():
+    code = "import sys, regmix.planning; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_a_process_from_two_equal_runs_and_from_constant_losses():
