@@ -17,7 +17,9 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["toys", "nbdev.test", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "scipy.stats",
                                   "sklearn.linear_model", "sklearn.model_selection", "lightgbm", "distributed",
                                   "regmix.training", "regmix.laws", "regmix.forests", "seaborn", "papermill",
-                                  "torch._dynamo"])   # the last: what every optimiser imports when it is made
+                                  "torch._dynamo",   # what every optimiser imports when it is made
+                                  "transformers.models.auto.modeling_auto",
+                                  "transformers.models.llama.modeling_llama"])
 
 
 def train_at_once(*given, **options):
