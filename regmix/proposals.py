@@ -55,7 +55,7 @@ def _named(fit, same):
     "List the domains of which something is asked."
     named, kept = [*(same.get('lower') or {}), *(same.get('upper') or {})], same.get('kept', ())
     for pattern in same.get('keep_ratios') or []: named += domains_like(pattern, fit.domains)
-    for shares in [kept] if isinstance(kept, pd.Series) else kept: named += shares.index
+    for shares in [kept] if isinstance(kept, pd.Series) else kept: named += list(shares.index)
     return named
 
 def _pinned(fit, same):
