@@ -191,7 +191,8 @@ def _grew(first: Swarm, other: Swarm) -> str | None:
     a, b = (s.meta.get('text') or {} for s in (first, other))
     A, B = a.get('domains') or {}, b.get('domains') or {}
     both = [d for d in A if d in B]
-    if not both or a.get('tokenizer') != b.get('tokenizer'): return None
+    tokenizers = [{k: (text.get('tokenizer') or {}).get(k) for k in ('sha256', 'eos')} for text in (a, b)]
+    if not both or tokenizers[0] != tokenizers[1]: return None
     if any(A[d].get(c) != B[d].get(c) for d in both for c in _COUNTS): return None
     only = [f"{', '.join(map(repr, sorted(x - y)))} only in that of {s.name!r}"
             for s, x, y in ((first, set(A), set(B)), (other, set(B), set(A))) if x - y]
