@@ -463,6 +463,22 @@ def _parted(swarms, split):
             _say(f"note: {swarms[i].meta['notes'][-1]}")
     return swarms
 
+# %% ../nbs/95_cli.ipynb #58a0c0a3
+_OF_RUNS = re.compile(r' ?\((?:[a-z_]+=\w*, )?--(?:domain|run|normalise)\b[^)]*\)')
+
+def _read_pool(path):
+    "Read mixtures that have no runs yet. Messages leave out options that are for tables of runs."
+    from regmix.tables import read_mixtures
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter('always', UserWarning)
+        try: table = read_mixtures(path)
+        except ValueError as e:
+            plain = _OF_RUNS.sub('', str(e))
+            more = '; this command takes a table as it is: a column `run`, and a weight for each domain'
+            raise ValueError(plain + more if plain != str(e) else plain) from None
+    for note in notes: _say(f"note: {_OF_RUNS.sub('', str(note.message))}")
+    return table
+
 # %% ../nbs/95_cli.ipynb #58a0c003
 def _plan_text(source, n, config, jobs, device, gpu, utilisation, **text):
     "Say what a swarm on a text would take."
@@ -598,10 +614,9 @@ def _known_target(target, wanted):
 def _next(read, wanted, higher, n, out, pool, limits, importance, daring, seed, overwrite):
     "Choose mixtures, write them, and show them."
     from regmix.planning import next_mixtures
-    from regmix.tables import read_mixtures
     lower = {d: low for d, (low, _) in limits.items() if low is not None}
     upper = {d: high for d, (_, high) in limits.items() if high is not None}
-    candidates = None if pool is None else read_mixtures(pool)
+    candidates = None if pool is None else _read_pool(pool)
     metrics = _metrics(read, wanted, higher, None)
     batch, said = next_mixtures(read, metrics, n, candidates, lower=lower, upper=upper, daring=daring,
                                 importance=importance, seed=seed)
