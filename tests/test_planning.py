@@ -1,5 +1,6 @@
 """Planning: the cost of a swarm, what a pilot says of more runs, which mixtures next; the commands around them."""
 import json
+import runpy
 import shlex
 import subprocess
 import sys
@@ -235,7 +236,7 @@ def test_domains_that_stay_keep_their_ratios_from_sampling_to_the_proposal(tmp_p
         fitted = ask(f"fit {tables} --target t --law '{law}' --out {tmp_path}/{law[:3]} --json")[0]
         assert fitted["runs"] == runs and fitted["comparison"][0]["left_out"] is None
         asked = ask(f"propose {tmp_path}/{law[:3]} --keep {tmp_path}/old.json --stability 0 --json")[0]
-        alone = ask(f"propose {tmp_path}/{law[:3]} --stability 2 --json")[0]
+        alone = ask(f"propose {tmp_path}/{law[:3]} --stability 0 --json")[0]
         for told in (asked, alone):
             p = told["mixture"]
             assert p["web"] * 0.3 == pytest.approx(p["code"] * 0.5, abs=1e-6) and p["math"] > 0.3 and sum(p.values()) == pytest.approx(1)
@@ -245,13 +246,19 @@ def test_domains_that_stay_keep_their_ratios_from_sampling_to_the_proposal(tmp_p
     assert "as one: web; free: code, math, news; not there any more: law, gone" in free
 
 
+@pytest.fixture(scope="module")
+def kept_fit(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kept")
+    kept_runs(folder)
+    ask(f"fit --mixtures {folder}/m.csv --losses {folder}/l.csv --target t --law ridge --out {folder}/fit")
+    return folder
+
+
 @pytest.mark.parametrize("more, said", [("--free web", "--free is for --keep"), ("--keep {0}/old.json --free z", "no domain 'z'; choose from web, code"),
                                         ("--keep {0}/old.json --bound web=0 --bound code=0 --bound law=0", "old.json: no weight of the old mixture is on a domain"),
                                         ("--keep {0}/old.json --keep {0}/old.json", "--keep is given twice")])
-def test_keep_says_what_it_cannot_do(tmp_path, more, said):
-    kept_runs(tmp_path)
-    ask(f"fit --mixtures {tmp_path}/m.csv --losses {tmp_path}/l.csv --target t --law ridge --out {tmp_path}/fit")
-    assert said in ask(f"propose {tmp_path}/fit --stability 0 {more.format(tmp_path)}", 2)[1]
+def test_keep_says_what_it_cannot_do(kept_fit, more, said):
+    assert said in ask(f"propose {kept_fit}/fit --stability 0 {more.format(kept_fit)}", 2)[1]
 
 
 def test_a_new_law_of_few_runs_takes_part_where_domains_are_always_together():
@@ -288,3 +295,10 @@ def test_old_runs_on_a_domain_that_was_split_and_before_one_was_added_count(tmp_
     assert any("few held-out documents: web (7)" in c for c in caveats(fit, {"mixture": {}, "predicted": {}}))
     assert "no domain 'cod'; choose from web, code" in ask(f"{both} --split cod={tmp_path}/parts.json --out {tmp_path}/no", 2)[1]
     assert "differ in their corpus" in ask(f"fit --swarm {tmp_path}/old --swarm {tmp_path}/odd --target web --out {tmp_path}/no", 2)[1]
+
+
+def test_the_bench_of_size_runs_small(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["size.py", "--small", "--text-gb", "0.0003"])
+    runpy.run_path(str(Path(__file__).parent.parent/"bench/size.py"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    assert "MB of text" in lines[1] and len([l for l in lines if " MB at most" in l]) == 17 and "log-linear: 100 runs" in lines[-1]
