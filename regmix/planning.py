@@ -516,7 +516,7 @@ def kept_ratios(
                          f'the domains of now are {", ".join(domains)}')
     if len(kept) == len(domains):
         raise ValueError('all domains are in the old mixture, so there is nothing to search: name those that are to '
-                         'be free (free=, --free); where one was only removed, the others keep their ratios as they are')
+                         'be free (free=, --free); where one was only removed, the others stay in their ratios')
     return (kept / kept.sum()).rename('kept')
 
 # %% ../nbs/58_planning.ipynb #58d00a05

@@ -180,8 +180,8 @@ def _check_alike(first: Swarm, other: Swarm, same_text: bool = True) -> list[str
         raise ValueError(f'swarms {first.name!r} and {other.name!r} differ in their {what}: {_difference(a, b)}; '
                          'only runs trained alike can be joined')
     if not unsaid: return notes
-    return [*notes, f'swarms {first.name!r} and {other.name!r} were taken as trained alike, though only one of them says its '
-            f'{", ".join(unsaid)}']
+    said = f'though only one of them says its {", ".join(unsaid)}'
+    return [*notes, f'swarms {first.name!r} and {other.name!r} were taken as trained alike, {said}']
 
 # %% ../nbs/15_swarms.ipynb #86dda8f1
 _COUNTS = 'train_tokens', 'valid_tokens', 'train_documents', 'valid_documents', 'train_bytes', 'valid_bytes'
