@@ -7,7 +7,8 @@ hour on two cores: it was not run to its end for the figures below.
 
 Memory at most, measured on a machine that was busy with other work, so that its times say nothing:
 270 MB after the first half of 1 GB of text (the run was stopped there); 413 MB to read 5,000 runs x 200 metrics from CSV,
-234 MB to fit ridge to them; 155 MB to draw 512 mixtures of 2,000 domains, 197 MB for an exact optimum over 2,000.
+234 MB to fit ridge to them; 155 MB to draw 512 mixtures of 2,000 domains, 197 MB for an exact optimum over 2,000;
+3,636 MB to search a million candidates of 500 domains with ridge.
 """
 import argparse
 import json
