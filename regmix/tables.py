@@ -936,7 +936,9 @@ def read_swarm(source,     # a name in `AUTHORS`, a folder (of a swarm, or with 
     if not folder.exists(): raise FileNotFoundError(f'{source}: there is no such folder')
     if (folder/'swarm.json').is_file() or (folder/'definition.json').is_file():
         strange = [k for k, v in options.items() if v and k != 'targets']
-        if strange: raise ValueError(f'{source}: a swarm of this project; {strange[0]} is for tables of your own')
+        if strange:
+            option = strange[0].replace('_', '-')
+            raise ValueError(f'{source}: a swarm of this project; --{option} is for tables of your own')
         return load_swarm(folder)
     return _read_folder(folder, options)
 
