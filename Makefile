@@ -38,7 +38,7 @@ comma := ,
 empty :=
 mine: $(READY) ## your own corpus, from text to a mixture and a small model that tries it (TEXT=folder TARGETS="law code"; minutes)
 	@$(RUNNER) nbs/walkthrough/your_corpus.ipynb --log 'build/walkthrough/$(subst :,-,$(or $(notdir $(TEXT:%/=%)),installed)).ipynb' \
-	  --set $(if $(TEXT),'text=$(TEXT)') $(if $(TEXT)$(TARGETS),'targets=[$(subst $(empty) $(empty),$(comma) ,$(patsubst %,"%",$(TARGETS)))]') $(SET)
+	  --set $(if $(TEXT),'text=$(TEXT)') $(if $(TEXT)$(TARGETS),'targets=[$(subst $(empty) $(empty),$(comma) ,$(strip $(TARGETS)))]') $(SET)
 
 # CORPUS: a folder of text by domain (<domain>-*.jsonl, ...) or of a corpus, or `pile`; SWARM: sections, by default all of them;
 # SET: parameters that replace those of the file, as in SET="model=330K n=64"

@@ -8,14 +8,14 @@ __all__ = ['KINDS', 'THREADS', 'LATE', 'FITTING', 'PARAMS', 'PAGES', 'parameters
            'execute', 'Outcome', 'run', 'build', 'as_numbers', 'perform', 'last_words', 'main']
 
 # %% ../nbs/92_runner.ipynb #7a90c3e3
-import signal, sys
+import signal
 
 # %% ../nbs/92_runner.ipynb #7a90c3e4
 if __name__ == '__main__' and '__file__' in globals() and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.SIG_DFL)   # Ctrl-C ends the imports below without a traceback
 
 # %% ../nbs/92_runner.ipynb #4051c873
-import ast, ctypes, hashlib, importlib, json, multiprocessing, os, re, time
+import ast, ctypes, hashlib, importlib, json, multiprocessing, os, re, signal, sys, time
 from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from graphlib import TopologicalSorter
