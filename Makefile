@@ -32,7 +32,8 @@ test: $(READY) ## rules of the notebooks, the notebooks themselves, pytest
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal
 
 # TEXT: a folder of text by domain, by default what the installation carries; TARGETS: the domains whose loss should be low, by default all of TEXT;
-# SET: other parameters of nbs/walkthrough/your_corpus.ipynb, as in SET="n=64 domain_bytes=0"
+# SET: other parameters of nbs/walkthrough/your_corpus.ipynb, as in SET="n=64 domain_bytes=0"; how the text is read: text_field=body (or meta.text),
+# domain_field=meta.set, valid_fraction=0.1, split_by=document (or origin, host), tokenizer=folder
 comma := ,
 empty :=
 mine: $(READY) ## your own corpus, from text to a mixture and a small model that tries it (TEXT=folder TARGETS="law code"; minutes)

@@ -5,7 +5,14 @@
 # %% auto #0
 __all__ = ['KINDS', 'THREADS', 'LATE', 'FITTING', 'PARAMS', 'PAGES', 'parameters', 'check_parameters', 'Section', 'sections',
            'needs', 'graph', 'modules', 'data_files', 'reads_authors', 'digest', 'digests', 'fresh', 'NotebookFailed',
-           'execute', 'Outcome', 'run', 'build', 'perform', 'main']
+           'execute', 'Outcome', 'run', 'build', 'as_numbers', 'perform', 'last_words', 'main']
+
+# %% ../nbs/92_runner.ipynb #7a90c3e3
+import signal
+
+# %% ../nbs/92_runner.ipynb #7a90c3e4
+if __name__ == '__main__' and '__file__' in globals() and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)   # Ctrl-C ends the imports below without a traceback
 
 # %% ../nbs/92_runner.ipynb #4051c873
 import ast, ctypes, hashlib, importlib, json, multiprocessing, os, re, signal, sys, time
@@ -253,6 +260,7 @@ def execute(
     log: str | Path,      # where the executed page goes
     given: dict,          # parameters
     warm: bool = True,    # in this process; False starts a kernel
+    live: bool = False,   # show bars and notes of a kernel on standard error, as they come
 ):
     "Execute a notebook here and now; raise NotebookFailed with the end of the traceback."
     import logging
@@ -263,6 +271,7 @@ def execute(
     papermill_engines.register('warm', _warm_engine())
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     kernel = dict(kernel_name='python3', extra_arguments=['--IPKernelApp.log_level=50'])
+    if live: kernel['stderr_file'] = sys.stderr
     engine = dict(engine_name='warm') if warm else kernel
     try: papermill.execute_notebook(str(notebook), str(log), given, cwd=str(ROOT), progress_bar=False, **engine)
     except PapermillExecutionError as error:
@@ -460,19 +469,55 @@ def _run_all(stale, needed, known, now, done, jobs, say):
     finally:
         for process, _ in running.values(): process.kill()
 
+# %% ../nbs/92_runner.ipynb #7a90c3e0
+def as_numbers(
+    notebook: str | Path,  # with a cell of parameters
+    given: dict,           # name -> value
+) -> dict:                 # the same; 1e6, a text for YAML, is a number where the notebook has one
+    "Check parameters; raise ValueError for one that the notebook lacks, or a text in place of a number."
+    check_parameters(notebook, given)
+    given, known = dict(given), parameters(notebook)
+    for name, value in given.items():
+        number = type(known[name])
+        if not isinstance(value, str) or number not in (int, float): continue
+        try: value = float(value)
+        except ValueError: raise ValueError(f'{Path(notebook).name}: {name}={value}: give a number') from None
+        given[name] = int(value) if number is int and value.is_integer() else value
+    return given
+
+def _how_to_set(notebook, message):
+    "Say how parameters are set, if a message names one."
+    named = [name for name in parameters(notebook) if re.search(rf'\b{name}=', message)]
+    return f'; with make: SET="{named[0]}=..."' if named else ''
+
 # %% ../nbs/92_runner.ipynb #19cbcd36
 def perform(
     notebook: str | Path,  # with a cell of parameters
-    log: str | Path,       # where the executed page goes
+    log: str | Path,       # where the executed page goes; an earlier one stays there until this one is done
     given: dict = None,    # its parameters
 ) -> Path:                 # the executed page
-    "Execute a notebook, whatever was done before, with all cores."
-    given = dict(given or {})
-    check_parameters(notebook, given)
-    try: execute(notebook, log, given, warm=False)
+    "Execute a notebook, whatever was done before, with all cores; raise SystemExit if it fails."
+    from nbclient.exceptions import DeadKernelError
+    given, log = as_numbers(notebook, given or {}), Path(log)
+    unfinished = log.with_name(f'{log.stem}.unfinished{log.suffix}')
+    place = f'the page up to there: {unfinished}' + (f'; the earlier page stays: {log}' if log.is_file() else '')
+    try: execute(notebook, unfinished, given, warm=False, live=True)
     except NotebookFailed as e:
-        raise SystemExit(f'{e}\n{Path(notebook).name}: {e.ename}: {e.evalue} (the page up to there: {log})')
-    return Path(log)
+        line = f'{Path(notebook).name}: {e.ename}: {e.evalue}'
+        raise SystemExit(f'{line}{_how_to_set(notebook, e.evalue)} ({place})')
+    except DeadKernelError:
+        raise SystemExit(f'{Path(notebook).name}: its process was stopped or killed (out of memory?); '
+                         f'what is finished is kept ({place})')
+    os.replace(unfinished, log)
+    return log
+
+# %% ../nbs/92_runner.ipynb #7a90c3e2
+def last_words(
+    page: str | Path,  # an executed notebook
+) -> str:              # what its last cell of code printed
+    "Return the result that a page prints at its end."
+    code = [c for c in json.loads(Path(page).read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code']
+    return ''.join(line for o in code[-1]['outputs'] if o.get('name') == 'stdout' for line in o['text'])
 
 # %% ../nbs/92_runner.ipynb #321aca03
 PARAMS = ROOT/'nbs/params'
@@ -536,8 +581,8 @@ def main(argv: list = None) -> int:  # exit status
     params = ROOT/args.params
     if args.names and args.names[0].endswith('.ipynb'):
         page = args.log or f'build/logs/{Path(args.names[0]).name}'
-        perform(ROOT/args.names[0], ROOT/page, args.set)
-        print(f'{args.names[0]}: ran; the page is {page} ({time.monotonic() - start:.0f} s)')
+        said = last_words(perform(ROOT/args.names[0], ROOT/page, args.set))
+        print(f'{said}{args.names[0]}: ran; the page is {page} ({time.monotonic() - start:.0f} s)')
         return 0
     own, known = sections(params), _known(params)
     if args.list: return print(*(args.names and sorted(graph(args.names, known)) or own)) or 0
@@ -547,6 +592,7 @@ def main(argv: list = None) -> int:  # exit status
 
 # %% ../nbs/92_runner.ipynb #96c9132a
 if __name__ == '__main__' and '__file__' in globals():   # `python -m regmix.runner`, not a notebook
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL: signal.signal(signal.SIGINT, signal.default_int_handler)
     try: status = main()
     except ValueError as e: raise SystemExit(str(e))
     except KeyboardInterrupt: raise SystemExit('stopped; what is finished is kept')
