@@ -8,17 +8,16 @@ __all__ = ['KINDS', 'THREADS', 'LATE', 'FITTING', 'PARAMS', 'PAGES', 'parameters
            'execute', 'Outcome', 'run', 'build', 'perform', 'main']
 
 # %% ../nbs/92_runner.ipynb #4051c873
-import ast, ctypes, hashlib, importlib, json, multiprocessing, os, re, signal, sys, time
+import argparse, ast, ctypes, hashlib, importlib, json, multiprocessing, os, re, shlex, signal, sys, time
 from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from graphlib import TopologicalSorter
 from multiprocessing.connection import wait
 from pathlib import Path
 
-import yaml
-
 from . import files
 from .files import BUILD, DATA, FIGURES, ROOT, cores, sha256_of, unknown, write_file
+from .shell import run_main
 
 # %% ../nbs/92_runner.ipynb #d70ae828
 @lru_cache(maxsize=None)
@@ -79,27 +78,52 @@ class Section:
     @property
     def log(self) -> Path: return BUILD/'logs'/f'{self.name}.ipynb'
     @property
+    def own_folder(self) -> bool: return self.last in {last for _, last in KINDS.values()}   # an exhibit has a file in it
+    @property
     def values(self) -> dict: return parameters(self.notebook) | self.given
 
 # %% ../nbs/92_runner.ipynb #e9297aa4
-def _stage(name, given):
+def _checked(name, given, source):
+    "Refuse a section of a parameter file that makes no sense."
+    where = f'{source}: section {name!r}'
+    if not re.fullmatch(r'\w[\w.-]{0,99}', name):
+        raise ValueError(f'{where}: a name has letters, digits, _, - and dots, 100 at most, and begins with none of -.')
+    if not isinstance(given, dict):
+        raise ValueError(f'{where} is {str(given)[:40]!r}: write values, as in {{notebook: 10_train_proxies, n: 8}}')
+    for key in ('notebook', 'folder', 'after'):
+        if not isinstance(given.get(key, ''), str): raise ValueError(f'{where}: {key} is {given[key]!r}: write a name')
+    stage = given.get('notebook', '')
+    if stage not in KINDS: raise ValueError(f"{where}: {unknown('stage', stage, KINDS)}")
+
+def _stage(name, given, source):
+    _checked(name, given, source)
     given = {'name': name} | given
-    stage, after = given.pop('notebook', ''), given.pop('after', None)
-    if stage not in KINDS: raise unknown('stage', stage, KINDS)
+    stage, after = given.pop('notebook'), given.pop('after', None)
     kind, last = KINDS[stage]
     home = given.get('folder') or f'build/{kind}/{name}'
     return Section(name, ROOT/f'nbs/stages/{stage}.ipynb', given, home, last, after)
 
-def _exhibits(folder): # each notebook is one, named as its file
-    return {p.stem: Section(p.stem, p, {}, 'build/ledger', f'{p.stem}.csv') for p in sorted(folder.glob('*.ipynb'))}
+# %% ../nbs/92_runner.ipynb #92a0b001
+_PARTS = 'stages', 'exhibits'   # of a file of parameters
+
+def _exhibits(folder, source): # each notebook is one, named as its file
+    if not isinstance(folder, str) or not (ROOT/folder).is_dir():
+        raise ValueError(f'{source}: exhibits: {folder!r} is no folder')
+    pages = sorted((ROOT/folder).glob('*.ipynb'))
+    return {p.stem: Section(p.stem, p, {}, 'build/ledger', f'{p.stem}.csv') for p in pages}
 
 def sections(
     params: str | Path,     # a file of parameters
 ) -> dict[str, Section]:    # by name, in the order of the file: the stages first
     "Read the sections of a file of parameters."
-    spec = yaml.safe_load(Path(params).read_text(encoding='utf-8'))
-    stages = {n: _stage(n, g) for n, g in (spec.get('stages') or {}).items()}
-    return stages | (_exhibits(ROOT/spec['exhibits']) if 'exhibits' in spec else {})
+    from regmix.mixtures import read_yaml
+    spec = read_yaml(params)
+    for part in spec:
+        if part not in _PARTS: raise ValueError(f"{params}: {unknown('part', part, _PARTS)}")
+    stages = spec.get('stages') or {}
+    if not isinstance(stages, dict): raise ValueError(f'{params}: stages: write a name and its values for each section')
+    found = {name: _stage(name, given, params) for name, given in stages.items()}
+    return found | (_exhibits(spec['exhibits'], params) if 'exhibits' in spec else {})
 
 # %% ../nbs/92_runner.ipynb #03ff9fae
 def _texts(value): # every piece of text in a value
@@ -215,15 +239,26 @@ def digests(
 def _mark(section): return section.result.with_suffix('.digest')
 
 def _read_mark(section) -> dict:
-    try: return json.loads(_mark(section).read_text())
+    try: mark = json.loads(_mark(section).read_text())
     except (OSError, ValueError): return {}
+    return mark if isinstance(mark, dict) else {}
+
+def _result_files(section) -> set:
+    "List the files of a result: those of its folder, or the one file of an exhibit's rows."
+    if not section.own_folder: return {section.result}
+    found = {p for p in section.result.parent.rglob('*') if p.is_file()}
+    return {p for p in found if not p.name.startswith('.')} - {_mark(section)}
+
+def _checksums(paths) -> dict:
+    "Compute the checksum of each file, by its path from the project's root."
+    return {os.path.relpath(p, ROOT): sha256_of(p) for p in sorted(paths) if p.is_file()}
 
 def fresh(section: Section, now: str) -> bool:
-    "Say whether a result is there and made from what is there now."
+    "Say whether a result is there, whole, and made from what is there now."
     mark = _read_mark(section)
-    if mark.get('digest') != now or not section.result.is_file(): return False
-    drawn = {ROOT/p: sha for p, sha in mark.get('wrote', {}).items()}
-    return all(p.is_file() and sha256_of(p) == sha for p, sha in drawn.items())
+    wrote = mark.get('wrote') or {}
+    if mark.get('digest') != now or os.path.relpath(section.result, ROOT) not in wrote: return False
+    return wrote == _checksums(ROOT/path for path in wrote)
 
 # %% ../nbs/92_runner.ipynb #c3539905
 def _warm_engine():
@@ -280,7 +315,7 @@ class Outcome:
     state: str            # 'ran', 'kept', 'skipped', 'failed' or 'blocked' (by the failure of another)
     why: str = ''         # of the last three
     seconds: float = 0.0
-    wrote: tuple = ()     # pairs (path from the root, SHA-256), in figures/
+    wrote: tuple = ()     # pairs (path from the root, SHA-256), of the result and in figures/
 
 def _not_written(section, written):
     "Say that a notebook did not write its result, and what it wrote in its place."
@@ -308,7 +343,7 @@ def _outcome(section, warm):
     if not section.result.is_file() or rows and _made(section.result) == before:
         return Outcome('failed', _not_written(section, written))
     drawn = {p for p in written if p.is_relative_to(FIGURES) or p.is_relative_to(BUILD/'ledger')}
-    wrote = tuple((p.relative_to(ROOT).as_posix(), sha256_of(p)) for p in sorted(drawn) if p.is_file())
+    wrote = tuple(_checksums(drawn | _result_files(section)).items())
     return Outcome('ran', '', time.monotonic() - start, wrote)
 
 # %% ../nbs/92_runner.ipynb #68578a6e
@@ -317,17 +352,24 @@ def _die_with_parent():
     try: ctypes.CDLL(None).prctl(1, signal.SIGKILL)   # PR_SET_PDEATHSIG
     except (AttributeError, OSError): pass
 
+def _print_into(path):
+    "Send what this process prints into a file."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    said = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
+    for stream in (1, 2): os.dup2(said, stream)
+
+def _one_thread():
+    try: from threadpoolctl import threadpool_limits
+    except ImportError: return
+    threadpool_limits(1)
+
 def _child(section, warm, cores_each, pipe):
     _die_with_parent()
     os.environ.update(THREADS, REGMIX_CORES=str(cores_each), PYDEVD_DISABLE_FILE_VALIDATION='1')
-    section.log.parent.mkdir(parents=True, exist_ok=True)
-    said = os.open(section.log.with_suffix('.txt'), os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
-    for stream in (1, 2): os.dup2(said, stream)
+    _one_thread()
     try:
-        from threadpoolctl import threadpool_limits
-        threadpool_limits(1)
-    except ImportError: pass
-    try: found = _outcome(section, warm)
+        _print_into(section.log.with_suffix('.txt'))
+        found = _outcome(section, warm)
     except BaseException as e: found = Outcome('failed', f'{section.notebook}: {type(e).__name__}: {e}')
     pipe.send(astuple(found))
     loky = sys.modules.get('joblib.externals.loky')
@@ -361,8 +403,8 @@ def _settle(section, outcome, now):
         write_file(_mark(section), json.dumps(mark, indent=1) + '\n')
         skip.unlink(missing_ok=True)
     elif outcome.state == 'skipped':
-        for old in (section.result, _mark(section)): old.unlink(missing_ok=True)   # made of logs that are gone
-        write_file(skip, f'Skipped: {outcome.why}\n')
+        write_file(skip, f'Skipped: {outcome.why}\n')   # first: until it is there, the old rows stay
+        for old in (_mark(section), section.result): old.unlink(missing_ok=True)   # made of logs that are gone
     return outcome
 
 # %% ../nbs/92_runner.ipynb #b37d9b70
@@ -509,45 +551,127 @@ def _report(done, start, params, everything):
     return 1 if bad else 0
 
 # %% ../nbs/92_runner.ipynb #646e701a
-def _arguments(argv):
-    from argparse import ArgumentParser
-    p = ArgumentParser(prog='python -m regmix.runner', description='Bring stages and exhibits up to date.')
-    option = p.add_argument
-    option('names', nargs='*',
-           help='sections, such as table_02 (default: all, and the ledger); or the path of a notebook')
-    option('--list', action='store_true', help='print the sections of the parameter file and stop')
-    option('--params', default='nbs/params/reproduce.yaml', help='the file of parameters')
-    option('--set', nargs='*', default=[], metavar='NAME=VALUE', help='other values of parameters, read as YAML')
-    option('--corpus', help="text that takes the place of 'installed', where a section says that")
-    option('--log', help='where the executed page goes, if a notebook was named by its path')
-    option('--jobs', type=int, help='notebooks at once (default: one a core)')
-    args = p.parse_args(argv)
-    for s in args.set:
-        if '=' not in s: p.error(f'--set {s}: give NAME=VALUE')
-    args.set = {k: yaml.safe_load(v) for k, _, v in (s.partition('=') for s in args.set)}
-    for path in [args.params, *(n for n in args.names if n.endswith('.ipynb'))]:
+def _pairs(given, read) -> dict:   # ['n=64', 'laws=[ridge]'] -> {'n': 64, 'laws': ['ridge']}
+    "Read pairs NAME=VALUE; a name without a value, or given twice, is refused."
+    found = {}
+    for pair in given or []:
+        name, sign, text = pair.partition('=')
+        if not sign or not name: raise ValueError(f'--set {pair}: write NAME=VALUE')
+        if name in found: raise ValueError(f'--set {pair}: {name} is given twice')
+        found[name] = read(name, text)
+    return found
+
+def _value(name: str, text: str):
+    "Read the value of a parameter as YAML, if a page of a notebook can hold it."
+    from regmix.mixtures import parse_yaml
+    option = f'--set {name}={text}'
+    if not text.strip(): raise ValueError(f"{option}: no value; write null for none, or '\"\"' for an empty text")
+    value = parse_yaml(text, option)
+    try: json.dumps(value)
+    except (TypeError, ValueError):
+        kind = type(value).__name__
+        raise ValueError(f"{option}: a {kind} is no value of a parameter; for text write '{name}=\"{text}\"'") from None
+    return value
+
+# %% ../nbs/92_runner.ipynb #92a0b003
+def _words(what: str, text: str) -> list:
+    "Split a text at blanks, but for those in quotes, as a shell does."
+    try: return shlex.split(text)
+    except ValueError as e: raise ValueError(f'{what} {text}: {e}') from None
+
+def _parameters(args) -> dict:
+    "Join the parameters that the command line gives in its four ways."
+    pairs = [*args.set, *(pair for text in args.settings for pair in _words('--settings', text))]
+    ways = (_pairs(pairs, _value), _pairs(args.set_text, lambda name, text: text),
+            _pairs(args.set_words, lambda name, text: _words(name, text)))
+    found = {}
+    for way in ways:
+        for name in way:
+            if name in found: raise ValueError(f'{name} is given twice: {found[name]!r} and {way[name]!r}')
+        found |= way
+    return found
+
+# %% ../nbs/92_runner.ipynb #92a0b005
+class _Parser(argparse.ArgumentParser):
+    "A parser that says in one line what is wrong."
+    def error(self, message): self.exit(2, f'regmix.runner: {message}\n')
+
+class _Single(argparse.Action):
+    "An option that takes one value, once."
+    def __call__(self, parser, args, value, option=None):
+        if getattr(args, self.dest) is not None: parser.error(f'{option} is given twice; it takes one value')
+        setattr(args, self.dest, value)
+
+def _parser():
+    p = _Parser(prog='python -m regmix.runner', description='Bring stages and exhibits up to date.', allow_abbrev=False)
+    def several(name, line, **more): p.add_argument(name, help=line, default=[], **more)
+    def single(name, line, **more): p.add_argument(name, help=line, action=_Single, **more)
+    several('names', 'sections, such as table_02 (default: all, and the ledger); or the path of a notebook', nargs='*')
+    p.add_argument('--list', action='store_true', help='print the sections of the parameter file and stop')
+    single('--params', 'the file of parameters (default: nbs/params/reproduce.yaml)')
+    several('--set', 'other values of parameters, read as YAML', nargs='+', action='extend', metavar='NAME=VALUE')
+    several('--settings', 'the same in one text, with quotes as in a shell', action='append', metavar='"NAME=VALUE ..."')
+    several('--set-text', 'a parameter that is text, taken as it stands', action='append', metavar='NAME=TEXT')
+    several('--set-words', 'a parameter that is a list of words', action='append', metavar='NAME="WORD ..."')
+    single('--corpus', "text that takes the place of 'installed', where a section says that")
+    single('--log', 'where the executed page goes, if a notebook was named by its path')
+    single('--jobs', 'notebooks at once (default: one a core)', type=int)
+    p.add_argument('--traceback', action='store_true', help='show where in the code an error arose')
+    return p
+
+# %% ../nbs/92_runner.ipynb #92a0b006
+def _is_page(name): return name.endswith('.ipynb')
+
+def _check_arguments(p, args):
+    "Refuse what cannot be, or would change nothing."
+    if args.jobs is not None and args.jobs < 1: p.error(f'--jobs {args.jobs}: give at least 1')
+    pages = [n for n in args.names if _is_page(n)]
+    if pages and len(args.names) > 1: p.error(f'{pages[0]}: a notebook is run alone; leave the other names out')
+    for option in ('corpus', 'params', 'jobs') if pages else ('log',):
+        if getattr(args, option) is None: continue
+        p.error(f"--{option} changes nothing for {'a notebook named by its path' if pages else 'sections'}")
+    args.params = args.params or 'nbs/params/reproduce.yaml'
+    for path in pages or [args.params]:
         if not (ROOT/path).is_file(): p.error(f'there is no file {path}')
+
+def _arguments(argv):
+    "Read the command line."
+    p = _parser()
+    args = p.parse_args(argv)
+    args.names = [word for name in args.names for word in ([name] if _is_page(name) else name.split())]
+    args.given = _parameters(args)
+    _check_arguments(p, args)
     return args
 
 # %% ../nbs/92_runner.ipynb #bc887934
+def _perform_page(args, start):
+    "Execute a notebook that was named by its path."
+    name = args.names[0]
+    page = args.log or f'build/logs/{Path(name).name}'
+    perform(ROOT/name, ROOT/page, args.given)
+    print(f'{name}: ran; the page is {page} ({time.monotonic() - start:.0f} s)')
+    return 0
+
+def _note_corpus(corpus, named):
+    "Say where another text changes nothing, as the section has a text of its own."
+    kept = {s.name: s.values['corpus'] for s in named if s.values.get('corpus', 'installed') != 'installed'}
+    if corpus and kept: print('--corpus changes nothing for', ', '.join(f'{n} ({text})' for n, text in kept.items()))
+
 def main(argv: list = None) -> int:  # exit status
     "Bring stages and exhibits up to date; see `--help`."
     args, start = _arguments(argv), time.monotonic()
+    if args.names and _is_page(args.names[0]): return _perform_page(args, start)
     params = ROOT/args.params
-    if args.names and args.names[0].endswith('.ipynb'):
-        page = args.log or f'build/logs/{Path(args.names[0]).name}'
-        perform(ROOT/args.names[0], ROOT/page, args.set)
-        print(f'{args.names[0]}: ran; the page is {page} ({time.monotonic() - start:.0f} s)')
-        return 0
     own, known = sections(params), _known(params)
     if args.list: return print(*(args.names and sorted(graph(args.names, known)) or own)) or 0
     os.environ.update(THREADS)
-    known |= {n: _changed(known[n], args.set, args.corpus) for n in args.names or own if n in known}
-    return _report(build(args.names or list(own), known, args.jobs), start, params, not args.names)
+    named = [known[n] for n in args.names or own if n in known]
+    _note_corpus(args.corpus, named)
+    known |= {s.name: _changed(s, args.given, args.corpus) for s in named}
+    try: done = build(args.names or list(own), known, args.jobs)
+    except KeyboardInterrupt: raise KeyboardInterrupt('stopped; what is finished is kept') from None
+    return _report(done, start, params, not args.names)
 
 # %% ../nbs/92_runner.ipynb #96c9132a
 if __name__ == '__main__' and '__file__' in globals():   # `python -m regmix.runner`, not a notebook
-    try: status = main()
-    except ValueError as e: raise SystemExit(str(e))
-    except KeyboardInterrupt: raise SystemExit('stopped; what is finished is kept')
-    raise SystemExit(status)
+    raise SystemExit(run_main(main, 'regmix.runner'))

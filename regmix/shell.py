@@ -96,10 +96,10 @@ def tell(
     return exit_status(e)
 
 # %% ../nbs/06_shell.ipynb #06a0c012
-def _status_of_exit(e: SystemExit, name: str) -> int:
-    "Read what SystemExit carries: a number, nothing, or a line to say."
+def _status_of_exit(e: SystemExit) -> int:
+    "Read what SystemExit carries: a number, nothing, or a text, which is printed as it stands."
     if e.code is None or isinstance(e.code, int): return e.code or 0
-    say(e.code, name)
+    if sys.stderr is not None: print(e.code, file=sys.stderr)
     return 1
 
 def _flushed() -> int:
@@ -112,7 +112,7 @@ def run_main(
 ) -> int:                    # exit status
     "Call a command's main function; whatever it raises becomes a line and a number."
     try: status = main() or 0
-    except SystemExit as e: status = _status_of_exit(e, name)
+    except SystemExit as e: status = _status_of_exit(e)
     except BaseException as e:
         status = tell(e, name)
         if isinstance(e, OSError) and not e.filename: _to_nowhere(sys.stdout)   # it may be what failed
