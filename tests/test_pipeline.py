@@ -1,7 +1,9 @@
 """The pipeline: the graph follows from the parameters; stages and exhibits run warm and alone; the ledger is whole."""
 import ast
 import importlib
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -284,3 +286,89 @@ def test_every_parameter_file_fits_its_notebooks(path):
         if not s.notebook.stem.startswith("35_"): continue
         for simulation in s.given["simulations"].values(): assert RUNS[simulation].notebook.stem.startswith("30_")
         for schedule in s.given.get("schedules", {}).values(): assert MORE[schedule.partition(" ")[0]].notebook.stem.startswith("33_")
+
+
+MAKEFILE = re.sub(r"^#.*\n", "", (ROOT/"Makefile").read_text(), flags=re.M)
+TARGETS = re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.M)
+EVIL = "it's \"a b\" ; touch ran; $(touch ran) `touch ran` $(shell touch ran) ${HOME} $$PATH $x\n& > ran | touch ran # * \\"
+
+
+def given():
+    "The variables of Make that somebody can set: those that the Makefile reads and does not set itself, or sets to a default."
+    read = {a or b for a, b in re.findall(r"\$\(([A-Z]+)\)|\$\$\{?([A-Z]+)", MAKEFILE)}
+    return read - {"MAKE"} - set(re.findall(r"^(?:export )?([A-Z]+) :?=", MAKEFILE, re.M))
+
+
+def recipe(target):
+    "What a target runs, with the lines that it calls."
+    lines = re.search(rf"^{target}:.*\n((?:\t.*\n)*)", MAKEFILE, re.M)[1]
+    each = re.search(r"^each = (.*\n(?:\t.*\n)*)", MAKEFILE, re.M)[1]
+    return lines + (each if "call each" in lines else "")
+
+
+def test_the_makefile_takes_every_value_as_data():
+    assert given() == set(re.search(r"^GIVEN := (.*)", MAKEFILE, re.M)[1].split())
+    for target in TARGETS:
+        text = re.sub(r"\$\(if (\$\([A-Z]+\))+,", "", recipe(target))   # whether it was given may be asked
+        assert not set(re.findall(r"\$\(([A-Z]+)\)", text)) & given(), f"{target}: a value would be read as a part of a command"
+
+
+@pytest.fixture
+def bench(tmp_path):
+    "A copy of the Makefile in a folder of its own, and an environment that runs nothing and writes down what it was given."
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"): shutil.copy(ROOT/name, tmp_path)
+    there = tmp_path/EVIL/"bin"
+    there.mkdir(parents=True)
+    for name in ("python", "jupyter", "nbdev_export", "nbdev_clean"):
+        (there/name).write_text("#!/bin/sh\nprintf '%s\\0' \"$@\" >> record\n"
+                                "if [ \"$2\" = venv ]; then mkdir -p .venv/bin; cp \"$0\" .venv/bin/python; fi\n")
+        (there/name).chmod(0o755)
+    return tmp_path, there
+
+
+def make(folder, target, values, environment=False):
+    "Run a target with values on the command line, or in the environment; return the words that reached Python."
+    (folder/"build").mkdir(exist_ok=True)
+    (folder/"build/index.md").write_text("")
+    (folder/"record").write_text("")
+    words = [] if environment else [f"{name}={value}" for name, value in values.items()]
+    clean = {k: v for k, v in os.environ.items() if k not in given() | {"MAKEFLAGS", "MAKELEVEL"}} | (values if environment else {})
+    found = subprocess.run(["make", "-s", target, *words], cwd=folder, env=clean, capture_output=True, text=True)
+    assert found.returncode == 0, f"{target}: {found.stderr}"
+    assert not list(folder.rglob("ran")), f"{target}: a value was run"
+    return (folder/"record").read_text().split("\0")
+
+
+@pytest.mark.parametrize("environment", [False, True], ids=["command line", "environment"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_no_value_given_to_make_is_run(bench, target, environment):
+    "Each variable of each target, with all that a shell or Make could read as more than a value: nothing runs, and it arrives whole."
+    folder, there = bench
+    values = {name: f"{name.lower()} {EVIL}" for name in given()} | {"PYTHON": str(there/"python"), "VENV": "" if target == "install" else str(there.parent)}
+    words = make(folder, target, values, environment)
+    for name in sorted(given() - {"PYTHON", "VENV"}):
+        if not re.search(rf"\$\$\{{?{name}\b", recipe(target)): continue
+        split = values[name].split()
+        whole = any(values[name] in word for word in words)
+        assert whole or any(words[i:i + len(split)] == split for i in range(len(words))), f"{target}: {name} did not arrive whole: {words}"
+    assert len(words) > 1 or target in ("help", "clean"), f"{target} did not run the Python that it was given"
+
+
+def test_paths_with_blanks_stay_whole(bench):
+    folder, there = bench
+    (folder/"my tasks").mkdir()
+    words = make(folder, "evaluate", {"VENV": str(there.parent), "MODEL": "my model", "TASKS": "my tasks", "SHOTS": "0 5"})
+    assert words[2:-1] == ["--shots", "0", "5", "--tasks", "my tasks", "--", "my model"]
+    words = make(folder, "mine", {"VENV": str(there.parent), "TEXT": "my text/", "TARGETS": "law 'my code'", "SET": "n=64 domain_bytes=0"})
+    assert words[2:-1] == ["nbs/walkthrough/your_corpus.ipynb", "--log", "build/walkthrough/my text.ipynb", "--set-text=text=my text/",
+                           "--set-words=targets=law 'my code'", "--settings=n=64 domain_bytes=0"]
+    assert make(folder, "mine", {"VENV": str(there.parent)})[4:-1] == ["build/walkthrough/installed.ipynb"]
+
+
+def test_the_runner_reads_what_make_passes_on():
+    from regmix.runner import _arguments
+    args = _arguments(["nbs/walkthrough/your_corpus.ipynb", "--set-text=text=2024", "--set-words=targets=law 'my code'", "--settings=n=64 bounds='{web: [0.1, null]}'"])
+    assert args.given == {"text": "2024", "targets": ["law", "my code"], "n": 64, "bounds": {"web": [0.1, None]}}
+    assert _arguments(["--", "table_02 figure_03"]).names == ["table_02", "figure_03"] and _arguments(["--"]).names == []
+    for argv, why in {("--set-text=n=1", "--set", "n=2"): "n is given twice", ("--settings=n='1",): "No closing quotation"}.items():
+        with pytest.raises(ValueError, match=why): _arguments(list(argv))
