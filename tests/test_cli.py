@@ -208,12 +208,16 @@ def test_nothing_is_overwritten_unless_asked(room):
     assert Path("mine/thesis.tex").is_file()
 
 
-def test_a_bug_is_1_and_still_one_line(room, monkeypatch):
+def test_a_fault_of_ours_is_70_and_still_one_line(room, monkeypatch):
     import regmix.choice
     fitted()
     monkeypatch.setattr(regmix.choice, "load_fit", lambda folder: 1 / 0)
-    told, err = ask("propose fit --json", 1)
-    assert told == {"error": "ZeroDivisionError: division by zero", "exit": 1} and err == "regmix: ZeroDivisionError: division by zero\n"
+    told, err = ask("propose fit --json", 70)
+    line = "ZeroDivisionError: division by zero. This is a fault of regmix; run again with --traceback to see where"
+    assert told == {"error": line, "exit": 70} and err == f"regmix: {line}\n"
+    for words, environment in (("propose fit --traceback", {}), ("propose fit", {"REGMIX_TRACEBACK": "1"})):
+        found = CliRunner().invoke(app, shlex.split(words), env=environment)
+        assert found.exit_code == 70 and "Traceback" in found.stderr and "test_cli.py" in found.stderr and found.stderr.endswith(f"regmix: {line}\n")
 
 
 def test_few_runs_say_what_they_lack(room):
