@@ -180,6 +180,26 @@ def test_a_proposal_of_another_fit_is_refused(room):
     assert "Train on" in page and "under the prior" in page
 
 
+NAMES = [r"$\frac{1$", "50% $x$ _\\", "x" * 100, "web|page", "中文", "עברית"]
+
+
+def test_names_of_any_kind_reach_the_report(room):
+    "What a name holds is never read as a formula, a pattern or a piece of the page."
+    X, Y = pd.read_csv("m.csv", index_col="run"), pd.read_csv("l.csv", index_col="run")
+    rng = np.random.default_rng(1)
+    X = pd.DataFrame(rng.dirichlet(np.ones(len(NAMES)), len(X)), X.index, NAMES)
+    X.to_csv("names.csv")
+    Y[NAMES[0]] = 2 + np.exp(-X[NAMES[1]]) + rng.normal(0, 0.01, len(X))
+    Y.to_csv("losses.csv")
+    ask(shlex.join(["fit", "--mixtures", "names.csv", "--losses", "losses.csv", "--target", NAMES[0], "--unit", NAMES[1], "--law", "ridge", "--out", "odd"]))
+    told, _ = ask("propose odd --stability 0 --out p.json --json")
+    assert set(told["mixture"]) == set(NAMES)
+    ask("report odd p.json --out r.html")
+    import html
+    page = html.unescape(Path("r.html").read_text())
+    for name in NAMES: assert name in page, name
+
+
 def test_what_gets_worse_is_said_first(room):
     fitted()
     told, _ = ask("propose fit --prior tokens.json --bound code=:0.01 --bound law=0.9: --stability 0 --json")     # what the target wants is forbidden
