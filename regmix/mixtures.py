@@ -238,7 +238,7 @@ def _whole(x) -> bool: return x >= 1 and int(x) == x
 
 def _check_numbers(n: int, oversample: int, min_distance: float | None) -> None:
     "Raise ValueError for a number of mixtures or of candidates that makes no sense."
-    _need(_whole(n), f"n = {n!r}: give the number of mixtures, a whole number of at least 1")
+    _need(_whole(n) and n <= 1e9, f"n = {n!r}: give the number of mixtures, a whole number from 1 to 1e9")
     _need(_whole(oversample), f"oversample = {oversample!r}: a whole number of at least 1")
     _need(min_distance is None or 0 < min_distance < 1, f"min_distance = {min_distance!r}: None, or between 0 and 1")
 

@@ -240,6 +240,56 @@ def test_a_fault_of_ours_is_70_and_still_one_line(room, monkeypatch):
         assert found.exit_code == 70 and "Traceback" in found.stderr and "test_cli.py" in found.stderr and found.stderr.endswith(f"regmix: {line}\n")
 
 
+def numeric(name):
+    "The options of a command that take a number."
+    import inspect
+    import regmix.cli
+    parameters = inspect.signature(getattr(regmix.cli, name)).parameters.values()
+    return [f"--{p.name.replace('_', '-')}" for p in parameters if getattr(p.annotation, "__origin__", None) in (int, float)]
+
+
+@pytest.mark.parametrize("line", ["sample tokens.json --out x.csv --overwrite", "propose fit --prior tokens.json --available tokens.json --stability 0"])
+def test_no_number_is_a_fault_of_ours(room, line):
+    "Whatever number an option is given, it is taken, or refused in a sentence that names the option or the number."
+    ask("fit --mixtures m.csv --losses l.csv --target val_loss --law ridge --out fit")
+    for option in numeric(line.split()[0]):
+        for value in ("nan", "-1", "1e308", "9" * 30) if "sample" in line else ("nan", "-1e308"):
+            more = "" if option == "--tokens" or "propose" not in line else "--tokens 1e9"
+            found = CliRunner().invoke(app, shlex.split(f"{line} {option}={value} {more}"))
+            last = found.stderr.strip().splitlines()[-1:]
+            assert found.exit_code in (0, 2) and "Traceback" not in found.stderr, (option, value, found.stderr)
+            if option == "--seed": assert found.exit_code == 2 and "--seed" in last[0]
+
+
+BYTES = [b"", b"[]", b"3", b"null", b'"x"', b'{"mixture": {"a": []}}', b"[[1, 2], [3]]", b"\xff\xfe", b'{"a": 1e999}', b'{"a": 1e308, "b": 1e308}', b"[" * 200_000, b'{"a":' * 200_000,
+         b"a: &x [*x]", b"a: !!python/object/apply:os.system [touch x]", b"? [1, 2]\n: 3\n", b"a,b\n\"", b"x,y\na,1e400\nb,1", b"9" * 5000]
+
+
+@pytest.mark.parametrize("ending", ["json", "yaml", "csv", "parquet"])
+def test_no_file_is_a_fault_of_ours(room, ending):
+    "Whatever bytes a prior holds, it is read, or refused in one line that names the file; nothing in it is run."
+    for data in BYTES:
+        Path(f"prior.{ending}").write_bytes(data)
+        found = CliRunner().invoke(app, ["sample", f"prior.{ending}", "--n", "2", "--out", "x.csv"])
+        last = found.stderr.strip().splitlines()[-1]
+        assert found.exit_code == 2 and f"prior.{ending}" in last and len(last) < 400, (data[:40], found.exit_code, last)
+        assert not Path("x").exists() and not Path("x.csv").exists()
+
+
+def test_a_result_that_cannot_be_written_is_no_success(room):
+    "A full disk behind standard output: one line, a number other than 0, no traceback. The chapter on the shell has the other streams."
+    with open("/dev/full", "w") as full: found = subprocess.run([*REGMIX, "export", "tokens.json", "--to", "json"], stdout=full, stderr=subprocess.PIPE, text=True)
+    lines = [l for l in found.stderr.splitlines() if not l.startswith("regmix: note:")]
+    assert found.returncode == 1 and len(lines) == 1 and "standard output: No space left on device" in lines[0]
+
+
+def test_a_wrong_option_is_one_line_and_one_object(room):
+    for line, why in {"sample tokens.json": "Missing option '--out'", "sample tokens.json --out x.csv --seed=-1": "Invalid value for '--seed'", "sample tokens.json --out x.csv --zzz 1": "No such option: --zzz",
+                      "sample tokens.json --out x.csv --n many": "Invalid value for '--n'", "sample tokens.json --out x.csv --n 1 --n 2": "--n is given twice"}.items():
+        told, err = ask(line + " --json", 2)
+        assert why in told["error"] and err == f"regmix: {told['error']}\n"
+
+
 def test_few_runs_say_what_they_lack(room):
     X, Y = pd.read_csv("m.csv")[:12], pd.read_csv("l.csv")[:12]
     X.to_csv("few.csv", index=False), Y.to_csv("fewl.csv", index=False)
