@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -17,7 +18,7 @@ import pytest
 from regmix.files import FIGURES, load_result
 from regmix.ledger import (BEYOND, BEYOND_COLUMNS, COLUMNS, EXHIBITS, VERDICTS, Rows, by_source, collect, judge,
                            paper_rows, summary)
-from regmix.runner import LATE, Section, build, check_parameters, digests, graph, main, needs, run, sections
+from regmix.runner import LATE, Section, build, check_parameters, digests, fresh, graph, main, needs, run, sections
 from regmix.swarms import AUTHORS, load_swarm
 
 ROOT = Path(__file__).parent.parent
@@ -133,6 +134,67 @@ def test_what_was_drawn_is_part_of_a_result(toy, tmp_path, monkeypatch):
         picture.unlink()
         assert run(section).state == "ran" and picture.read_text() == "drawn"
     finally: picture.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def whole(toy, tmp_path):
+    "A result of several files in a folder of its own, made by a run."
+    folder = tmp_path/"result"
+    code = f"from pathlib import Path\nfolder = Path({str(folder)!r})\n(folder/'part').mkdir(parents=True, exist_ok=True)\n"
+    code += "for name in ('table.parquet', 'part/0.parquet', 'result.json'): (folder/name).write_text('{\"whole\": true}')"
+    section = replace(toy(code), home=str(folder), last="result.json")
+    assert [run(section, "now").state, run(section, "now").state] == ["ran", "kept"]
+    return section
+
+
+DAMAGE = {"deleted": Path.unlink, "emptied": lambda p: p.write_bytes(b""), "cut": lambda p: p.write_bytes(p.read_bytes()[:p.stat().st_size // 2]),
+          "flipped": lambda p: p.write_bytes(bytes([p.read_bytes()[0] ^ 1]) + p.read_bytes()[1:])}
+
+
+def test_a_damaged_result_is_not_fresh(whole):
+    "Whatever happened to whichever file of a result, or to its mark, it is made again."
+    folder = whole.result.parent
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    assert {p.name for p in files} == {"table.parquet", "0.parquet", "result.json", "result.digest"}
+    for path in files:
+        kept = path.read_bytes()
+        for how, damage in DAMAGE.items():
+            damage(path)
+            assert not fresh(whole, "now"), f"{path.name}, {how}"
+            path.write_bytes(kept)
+        assert fresh(whole, "now")
+    for mark in ("[]", '{"digest": "now"}', '{"digest": "now", "wrote": {}}', '{"digest": "now", "wrote": null}'):
+        whole.result.with_suffix(".digest").write_text(mark)
+        assert not fresh(whole, "now"), mark
+    (folder/"table.parquet").unlink()
+    assert run(whole, "now").state == "ran" and fresh(whole, "now")
+    (folder/"note.txt").write_text("of somebody")   # what the run did not write is nobody's business
+    assert fresh(whole, "now")
+
+
+def test_a_skip_that_cannot_be_written_leaves_the_old_rows(toy, monkeypatch):
+    "The old part goes when the note that takes its place is there, and not before."
+    from regmix import runner
+    section = toy("pass")
+    section.result.write_text("old rows")
+    def full(path, data): raise OSError(28, "No space left on device", str(path))
+    monkeypatch.setattr(runner, "write_file", full)
+    with pytest.raises(OSError): runner._settle(section, runner.Outcome("skipped", "no logs"), "now")
+    assert section.result.read_text() == "old rows"
+    monkeypatch.undo()
+    runner._settle(section, runner.Outcome("skipped", "no logs"), "now")
+    assert not section.result.exists() and "no logs" in section.result.with_suffix(".skipped").read_text()
+
+
+@pytest.mark.parametrize("error, status, line", [(OSError(28, "No space left on device", "build/x"), 1, "build/x: No space left on device"), (KeyboardInterrupt(), 130, "stopped; what is finished is kept"),
+                                                 (KeyError("zz"), 70, "KeyError: 'zz'. This is a fault of regmix; run again with --traceback to see where")])
+def test_what_goes_wrong_in_the_runner_is_one_line(monkeypatch, capsys, error, status, line):
+    from regmix import runner
+    from regmix.shell import run_main
+    def fails(*args): raise error
+    monkeypatch.setattr(runner, "build", fails)
+    assert run_main(lambda: main(["table_02"]), "regmix.runner") == status
+    assert capsys.readouterr().err == f"regmix.runner: {line}\n"
 
 
 def test_warm_is_the_same_as_a_fresh_kernel(name="table_01_ours"):
