@@ -121,7 +121,7 @@ def _command(example: str): # shown at the end of --help
 
 # %% ../nbs/95_cli.ipynb #3d478f50
 _Overwrite = _option(bool, 'Replace what is there.', '--overwrite')
-_Seed = _option(int, 'The same seed gives the same answer.', '--seed', min=0, max=2**32 - 1)   # what numpy and others take
+_Seed = _option(int, 'The same seed gives the same answer.', '--seed', min=0, max=2**32 - 1)   # of all generators
 _Corpora = _option(Path, 'Folder in which tokenised corpora are kept, to be built once.', '--corpora')
 _Vocab = _option(int, 'Tokens of the tokenizer that is trained on the text.', '--vocab-size')
 _MaxBytes = _option(float, 'Bytes of text of each domain that are used at most.', '--max-bytes')

@@ -45,7 +45,9 @@ def check_value(
     value,      # of a parameter, or several by name
 ):
     "Raise ValueError for a value that no notebook can be given, such as a date."
-    def refuse(v): raise ValueError(f'{what}: a {type(v).__name__} ({v}) is no value of a parameter; for text write \'"{v}"\'')
+    def refuse(v):
+        kind = type(v).__name__
+        raise ValueError(f"{what}: a {kind} ({v}) is no value of a parameter; for text write '\"{v}\"'")
     json.dumps(value, default=refuse)
 
 def check_parameters(
@@ -86,7 +88,7 @@ class Section:
     @property
     def log(self) -> Path: return BUILD/'logs'/f'{self.name}.ipynb'
     @property
-    def own_folder(self) -> bool: return self.last in {last for _, last in KINDS.values()}   # an exhibit has a file in it
+    def own_folder(self) -> bool: return self.last in {last for _, last in KINDS.values()}   # an exhibit has a file
     @property
     def values(self) -> dict: return parameters(self.notebook) | self.given
 
@@ -618,7 +620,8 @@ def _parser():
     p.add_argument('--list', action='store_true', help='print the sections of the parameter file and stop')
     single('--params', 'the file of parameters (default: nbs/params/reproduce.yaml)')
     several('--set', 'other values of parameters, read as YAML', nargs='+', action='extend', metavar='NAME=VALUE')
-    several('--settings', 'the same in one text, with quotes as in a shell', action='append', metavar='"NAME=VALUE ..."')
+    several('--settings', 'the same in one text, with quotes as in a shell', action='append',
+            metavar='"NAME=VALUE ..."')
     several('--set-text', 'a parameter that is text, taken as it stands', action='append', metavar='NAME=TEXT')
     several('--set-words', 'a parameter that is a list of words', action='append', metavar='NAME="WORD ..."')
     single('--corpus', "text that takes the place of 'installed', where a section says that")
