@@ -127,8 +127,9 @@ def sections(
     params: str | Path,     # a file of parameters
 ) -> dict[str, Section]:    # by name, in the order of the file: the stages first
     "Read the sections of a file of parameters."
-    from regmix.mixtures import read_yaml
-    spec = read_yaml(params)
+    from regmix.mixtures import parse_yaml
+    spec = parse_yaml(Path(params).read_bytes(), params)
+    if not isinstance(spec, dict): raise ValueError(f"{params}: write `stages:` or `exhibits:`, and what belongs to it")
     for part in spec:
         if part not in _PARTS: raise ValueError(f"{params}: {unknown('part', part, _PARTS)}")
     stages = spec.get('stages') or {}
@@ -587,7 +588,8 @@ def _value(name: str, text: str):
 def _words(what: str, text: str) -> list:
     "Split a text at blanks, but for those in quotes, as a shell does."
     try: return shlex.split(text)
-    except ValueError as e: raise ValueError(f'{what} {text}: {e}') from None
+    except ValueError as e:
+        raise ValueError(f"{what} {text}: {e}; a quote that is part of a name has a backslash before it") from None
 
 def _parameters(args) -> dict:
     "Join the parameters that the command line gives in its four ways."
