@@ -14,10 +14,18 @@ from typing import Annotated
 import typer
 
 from . import __version__
+from .shell import error_line, put, run_main, say as _say, tell
 
 # %% ../nbs/95_cli.ipynb #332dfaf1
+class _Commands(typer.core.TyperGroup):
+    "All commands; what one of them lets through is still one line and a number."
+    def main(self, *args, standalone_mode=True, **more):
+        main = super().main
+        if not standalone_mode: return main(*args, standalone_mode=False, **more)
+        raise SystemExit(run_main(lambda: main(*args, **more)))
+
 app = typer.Typer(
-    name='regmix', no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+    name='regmix', cls=_Commands, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
     context_settings={'help_option_names': ['-h', '--help']},
     help='Which mixture of text domains should a language model be trained on? Learn it from many small runs (RegMix).')
 
@@ -38,22 +46,10 @@ _Version = _option(bool, 'Print the version and leave.', '--version', callback=_
 def _main(version: _Version = False): pass
 
 # %% ../nbs/95_cli.ipynb #677ab647
-def _say(text: str): print(f'regmix: {" ".join(str(text).split())}', file=sys.stderr)
-
-_OF_THE_QUESTION = ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError
-
-def _status(e: BaseException) -> int: # what the shell is told of an exception
-    if isinstance(e, KeyboardInterrupt): return 130
-    return 2 if isinstance(e, _OF_THE_QUESTION) else 1
-
-def _message(e: BaseException) -> str:
-    if isinstance(e, KeyboardInterrupt): return str(e) or 'interrupted'
-    if isinstance(e, FileNotFoundError) and e.filename: return f'{e.filename}: there is no such file or folder'
-    return str(e) if isinstance(e, ValueError | OSError | RuntimeError) and str(e) else f'{type(e).__name__}: {e}'
-
 def _json(told) -> str: # one object; nothing heavy is loaded for it where no command has
     from regmix.tables import as_plain
-    return json.dumps(as_plain(told), ensure_ascii=False)
+    plain = (getattr(sys.stdout, 'encoding', None) or 'utf-8').lower() not in ('utf-8', 'utf8')
+    return json.dumps(as_plain(told), ensure_ascii=plain)
 
 # %% ../nbs/95_cli.ipynb #2a5e36dc
 @contextlib.contextmanager
@@ -65,15 +61,17 @@ def _aside():
         warnings.showwarning = lambda message, *a, **k: _say(f'note: {message}')
         yield
 
-def _attempt(f, *args, **kwargs): # plain values, text, exit code
-    "Run a command; an exception becomes a line and a code."
+def _attempt(f, *args, where=None, **kwargs): # plain values, text, exit code
+    "Run a command; an exception becomes a line and a code. `where`: show the traceback, too."
     with _aside():
         try: return *f(*args, **kwargs), 0
         except (Exception, KeyboardInterrupt) as e:
-            _say(_message(e))
-            return {'error': ' '.join(_message(e).split()), 'exit': _status(e)}, '', _status(e)
+            status = tell(e, where=where)
+            return {'error': error_line(e), 'exit': status}, '', status
 
 # %% ../nbs/95_cli.ipynb #98ffbcc2
+_UsageError = typer.BadParameter.__base__   # of click, wherever typer keeps it
+
 def _twice(order) -> str | None: # of the parameters as they were given
     "Find an option that takes one value and was given several times."
     for param in order:
@@ -83,42 +81,47 @@ def _twice(order) -> str | None: # of the parameters as they were given
 class _Once(typer.core.TyperCommand):
     "A command that takes each option once, but for those that may be repeated."
     def parse_args(self, ctx, args):
-        if not ctx.resilient_parsing: self._check(ctx, args)
-        return super().parse_args(ctx, args)
+        if ctx.resilient_parsing: return super().parse_args(ctx, args)
+        given = list(args)
+        try:
+            name = _twice(self.make_parser(ctx).parse_args(args=list(args))[2])
+            if name: raise _UsageError(f'{name} is given twice; it takes one value')
+            return super().parse_args(ctx, args)
+        except _UsageError as e: self._refuse(' '.join(e.format_message().split()), '--json' in given)
 
-    def _check(self, ctx, args):
-        name = _twice(self.make_parser(ctx).parse_args(args=list(args))[2])
-        if name is None: return
-        line = f'{name} is given twice; it takes one value'
+    def _refuse(self, line, as_json):
         _say(line)
-        if '--json' in args: print(_json({'error': line, 'exit': 2}))
+        if as_json: put(_json({'error': line, 'exit': 2}) + '\n')
         raise typer.Exit(2)
 
 # %% ../nbs/95_cli.ipynb #56f0a5de
-def _with_json(f): # every command has --json
-    "Return the signature and the annotations of a command, with one option more."
-    kind = _option(bool, 'Print one JSON object, for machines; messages stay on standard error.', '--json')
-    signature = inspect.signature(f)
-    extra = inspect.Parameter('as_json', inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
-    return signature.replace(parameters=[*signature.parameters.values(), extra]), {**f.__annotations__, 'as_json': kind}
+_Json = _option(bool, 'Print one JSON object, for machines; messages stay on standard error.', '--json')
+_Traceback = _option(bool, 'Show where in the code an error arose.', '--traceback')
+
+def _with_common(f): # every command has --json and --traceback
+    "Return the signature and the annotations of a command, with the options that all have."
+    more, signature = {'as_json': _Json, 'traceback': _Traceback}, inspect.signature(f)
+    only = inspect.Parameter.KEYWORD_ONLY
+    extra = [inspect.Parameter(name, only, default=False, annotation=kind) for name, kind in more.items()]
+    return signature.replace(parameters=[*signature.parameters.values(), *extra]), f.__annotations__ | more
 
 def _command(example: str): # shown at the end of --help
     "Make a function a command: it returns (plain values, text)."
     def make(f):
         @wraps(f)
-        def run(*args, as_json=False, **kwargs):
-            told, text, status = _attempt(f, *args, **kwargs)
-            if as_json: print(_json(told))
-            elif text: print(text.rstrip('\n'))
-            if status: raise typer.Exit(status)
-        run.__signature__, run.__annotations__ = _with_json(f)
+        def run(*args, as_json=False, traceback=False, **kwargs):
+            told, text, status = _attempt(f, *args, where=traceback or None, **kwargs)
+            if as_json: text = _json(told)
+            unwritten = put(text.rstrip('\n') + '\n') if text else 0
+            if status or unwritten: raise typer.Exit(status or unwritten)
+        run.__signature__, run.__annotations__ = _with_common(f)
         words = f'{f.__doc__}\n\n\b\nExample:\n  ' + example.replace('\n', '\n  ')
         return app.command(name=f.__name__, short_help=f.__doc__, help=words, cls=_Once)(run)
     return make
 
 # %% ../nbs/95_cli.ipynb #3d478f50
 _Overwrite = _option(bool, 'Replace what is there.', '--overwrite')
-_Seed = _option(int, 'The same seed gives the same answer.', '--seed')
+_Seed = _option(int, 'The same seed gives the same answer.', '--seed', min=0, max=2**32 - 1)   # of all generators
 _Corpora = _option(Path, 'Folder in which tokenised corpora are kept, to be built once.', '--corpora')
 _Vocab = _option(int, 'Tokens of the tokenizer that is trained on the text.', '--vocab-size')
 _MaxBytes = _option(float, 'Bytes of text of each domain that are used at most.', '--max-bytes')

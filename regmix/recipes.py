@@ -354,6 +354,15 @@ def _notes(weights, to, repetition, tokens):
         yield (f"{to} keeps no limit on how often a domain is read; the mixture was made for these passes: "
                f"{', '.join(often)}{length}")
 
+def _check_passes(repetition, tokens):
+    "Refuse numbers that no training could have."
+    for domain, times in (repetition or {}).items():
+        if not isinstance(times, int | float) or not 0 <= times <= 1e9:
+            raise ValueError(f"epochs of domain {domain!r} are {str(times)[:40]!r}: give how often it is read, "
+                             "0 to 1e9 times")
+    if tokens is not None and (not isinstance(tokens, int | float) or not 0 <= tokens < float('inf')):
+        raise ValueError(f'tokens are {str(tokens)[:40]!r}: give how many the model will read')
+
 def export_mixture(
     mixture: pd.Series | Proposal,  # weights by domain, or a proposal, which knows how often a domain is read
     to: str,                        # a name in `RECIPES`
@@ -364,6 +373,7 @@ def export_mixture(
     "Write a mixture in the words of a trainer; what the recipe cannot hold is said in a note."
     if to not in RECIPES: raise unknown('format', to, RECIPES)
     if isinstance(mixture, Proposal): mixture, repetition = mixture.mixture, mixture.epochs.dropna().to_dict()
+    _check_passes(repetition, tokens)
     weights = clean(mixture)
     for note in _notes(weights, to, repetition, tokens): warnings.warn(note, stacklevel=2)
     text = RECIPES[to](weights, paths=paths, repetition=repetition)

@@ -32,7 +32,8 @@ def _text(path: Path) -> str:
         raise ValueError(f'{path}: byte {e.start} is no UTF-8 ({near!r}): save the file as CSV in UTF-8') from None
 
 def _separator(path, header: str) -> str:
-    columns = {s: len(next(csv.reader([header], delimiter=s), [])) for s in ',;\t'}
+    try: columns = {s: len(next(csv.reader([header], delimiter=s), [])) for s in ',;\t'}
+    except csv.Error as e: raise ValueError(f'{path}: the header is not readable as CSV: {e}') from None
     best = max(columns.values())
     found = [s for s, n in columns.items() if n == best]
     if best > 1 and len(found) > 1:
