@@ -25,7 +25,7 @@ import regmix
 from .files import refuse_taken, sha256_of, unknown, versions, whole_folder, write_file
 from .installed import list_packages, read_installed
 from .text import (Document, LowestRanks, Problems, Reader, check_case, check_domain_name, describe_option,
-                         domain_name, domains_named, hash_text, option_for, read_folder, read_pile, say_long, some_of,
+                         domain_name, domains_named, hash_text, option_for, read_folder, read_pile, say_odd, some_of,
                          text_fault)
 
 # %% ../nbs/25_corpora.ipynb #62819069
@@ -626,7 +626,7 @@ def _described(split: _Split) -> dict:
 def _made(folder: Path, domains: dict, problems: Problems, facts: dict, about: dict, split: _Split) -> dict:
     "Write what is known of the domains' documents, and return what the manifest says of them."
     for domain in domains.values(): _write_rows(folder, domain)
-    told = [*say_long(problems), *_say_left_out(problems), *_say_plans(split), *_say_copies(domains)]
+    told = [*say_odd(problems), *_say_left_out(problems), *_say_plans(split), *_say_copies(domains)]
     return {'source': facts, 'tokenizer': about, 'dtype': _dtype(about), 'split': _described(split),
             'domains': {d: _domain_facts(domain, split) for d, domain in domains.items()},
             'problems': [place for domain in domains.values() for place in domain.places],

@@ -6,13 +6,14 @@
 __all__ = ['NAME_BYTES', 'ROWS', 'TEXTS', 'PACKED', 'GROWTH', 'HARMLESS', 'LONGEST', 'PIECE', 'LINE', 'PILE', 'Document',
            'hash_text', 'check_domain_name', 'some_text', 'check_case', 'text_fault', 'Problems', 'Reader', 'chain',
            'LowestRanks', 'option_for', 'domains_named', 'describe_option', 'split_name', 'domain_of_stem', 'FoundFile',
-           'some_of', 'say_unread', 'domain_files', 'field_of', 'say_long', 'domain_name', 'read_folder', 'read_pile',
+           'some_of', 'say_unread', 'domain_files', 'field_of', 'say_odd', 'domain_name', 'read_folder', 'read_pile',
            'read_dataset']
 
 # %% ../nbs/20_text.ipynb #1b9d63f2
 import bz2, csv, errno, functools, gzip, hashlib, heapq, io, itertools, json, lzma, os, re, stat, unicodedata, zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,6 +85,7 @@ class Problems:
         self.left_out = Counter() # documents of domains that nobody asked for, or of none
         self.notes = []           # lines on what was read and how
         self.long = []            # places of documents that were read in pieces
+        self.empty = []           # files in which there was nothing
 
     def add(self, domain: str, where: str, why: str, n: int = 1):
         "Note one problem."
@@ -101,6 +103,7 @@ class Problems:
         self.left_out.update(other.left_out)
         self.notes += [n for n in other.notes if n not in self.notes]
         self.long += other.long
+        self.empty += other.empty
         for d, n in other.count.items(): self.count[rename(d)] += n
         for d, places in other.where.items():
             mine = self.where.setdefault(rename(d), [])
@@ -266,6 +269,7 @@ ROWS = {'.jsonl': 'lines', '.ndjson': 'lines', '.jsonlines': 'lines', '.json': '
         '.csv': 'csv', '.tsv': 'tsv'}           # ending -> how its rows are read
 TEXTS = {'.txt': 'text', '.md': 'text'}         # one document each
 PACKED = ('.gz', '.zst', '.zstd', '.bz2', '.xz')
+_CODEC = re.compile(r'(-c\d{3})?\.(snappy|gz|gzip|zstd|lz4|brotli)$', re.I)   # as Spark names what is inside
 
 def split_name(name: str,                         # of a file, such as 'law-0001.jsonl.gz'
               ) -> tuple[str, str | None, str]:   # its stem, its kind (None: not known by its ending), its packing
@@ -276,7 +280,8 @@ def split_name(name: str,                         # of a file, such as 'law-0001
     ending = next((e for e in ROWS | TEXTS if low.endswith(e)), '')
     kind = (ROWS | TEXTS).get(ending)
     if kind == 'parquet' and packed: return name, None, packed
-    return name[:len(low) - len(ending)], kind, packed
+    stem = name[:len(low) - len(ending)]
+    return (_CODEC.sub('', stem) if kind == 'parquet' else stem), kind, packed
 
 # %% ../nbs/20_text.ipynb #5f7d20aa
 _OF, _PART = r'[-._]\d+[-_]of[-_]\d+', r'[-._](?:part|shard|chunk)[-_.]?\d+'
@@ -288,10 +293,12 @@ def domain_of_stem(stem: str,  # a file's name without its ending, such as 'stem
     "Name the domain of a file: its stem without the shard number at its end."
     return stem if _DATE.search(stem) else _SHARD.sub('', stem) or stem
 
+_ARCHIVE = re.compile(r'\.(zip|tar|tgz|tbz2?|txz|7z|rar|lz4|br|lzma|arrow|feather|avro|tfrecord|tar\.\w+|parquet\.\w+)$', re.I)
+
 def _domain_at(path: Path, domains: list | None) -> str | None:
     "Name the domain of a file or subfolder; None if a list of domains has none that fits."
     if os.path.isdir(path): return path.name if domains is None or path.name in domains else None
-    stem = split_name(path.name)[0]
+    stem = split_name(_ARCHIVE.sub('', path.name))[0]
     if domains is None: return domain_of_stem(stem)
     fits = [d for d in domains if stem == d or domain_of_stem(stem) == d or stem.startswith(f'{d}-')]
     return max(fits, key=len, default=None)
@@ -307,6 +314,10 @@ class FoundFile(NamedTuple):
 
 _CHECKSUM = re.compile(r'.*\.(md5|sha\d+|crc32?)|(md5|sha\d+)(sums?)?(\.txt)?', re.I)
 _ABOUT = re.compile(r'(readme|licen[cs]e|copying|notice|manifest|changelog|citation|dataset_infos?)\b.*', re.I)
+
+def _plain(name: str) -> str:
+    "Write a name that is not in UTF-8 in characters that can be stored."
+    return name.encode('utf-8', 'backslashreplace').decode()
 
 def _is_hidden(part: str) -> bool: return part.startswith('.') or part == 'lost+found'
 
@@ -324,10 +335,11 @@ def _why_unopened(path: Path) -> str:
 # %% ../nbs/20_text.ipynb #5b07d2e9
 def _found(path: Path, folder: Path) -> FoundFile:
     "Look at a file, and say how it is read or why not."
-    name, (_, kind, packed) = path.relative_to(folder).as_posix(), split_name(path.name)
+    name, (_, kind, packed) = _plain(path.relative_to(folder).as_posix()), split_name(path.name)
     if any(map(_is_hidden, Path(name).parts)): return FoundFile(path, name, None, 'hidden')
     if _CHECKSUM.fullmatch(path.name): return FoundFile(path, name, None, 'checksums')
     if why := _why_unopened(path): return FoundFile(path, name, None, why, lost=True)
+    if _ARCHIVE.search(path.name): return FoundFile(path, name, None, 'an archive, to be unpacked first', lost=True)
     if packed and not path.stat().st_size: raise ValueError(f'{name}: damaged (it is empty): fetch it again')
     if path.parent == folder:
         if kind in ('text', 'json', 'csv', 'tsv', None) and _ABOUT.fullmatch(path.name): why = 'about the folder'
@@ -416,7 +428,8 @@ def _by_domain(entries: list, folder: Path, domains: list | None) -> dict[str, l
 # %% ../nbs/20_text.ipynb #c41be80d
 def _named_like_text(path: Path) -> bool:
     "Tell whether an entry of a folder would be a domain if it could be read."
-    return split_name(path.name)[1] is not None or '.' not in path.name or os.path.isdir(path)
+    named = split_name(path.name)[1] or _ARCHIVE.search(path.name)
+    return bool(named) or '.' not in path.name or os.path.isdir(path)
 
 def _check_lost(entries: list, found: dict | None, domains: list | None = None): # found: by domain; None: rows say it
     "Raise ValueError at the first file without which nobody knows what is missing."
@@ -449,30 +462,24 @@ def domain_files(folder: str | Path,          # holds <domain>-*.jsonl and so on
 # %% ../nbs/20_text.ipynb #71a47560
 GROWTH, HARMLESS = 250, 50_000_000   # a packed file may grow so many times, or to so many bytes
 
-class _Unpacked(io.RawIOBase):
-    "Read what a packed file holds; raise ValueError once it grows as no text does."
-    def __init__(self, file, size: int): self.file, self.size, self.n = file, size, 0
+def _zstd(path: Path) -> Callable: # makes what unpacks a frame
+    "Find the package that unpacks zstd."
+    try: import zstandard
+    except ImportError:
+        install = 'python -m pip install zstandard'
+        raise ImportError(f"{path.name}: reading .zst needs the package zstandard: {install}") from None
+    return zstandard.ZstdDecompressor().decompressobj
 
-    def readable(self): return True
-
-    def readinto(self, buffer) -> int:
-        n = self.file.readinto(buffer)
-        self.n += n
-        if self.n > max(HARMLESS, GROWTH * self.size):
-            raise ValueError(f'unpacks to more than {GROWTH} times its size, which no text does: '
-                             'move it elsewhere, or unpack it yourself if that is right')
-        return n
-
-    def close(self):
-        self.file.close()
-        super().close()
+def _unpacker(path: Path, packed: str) -> Callable:
+    "Find what unpacks a frame of a file."
+    known = {'.gz': lambda: zlib.decompressobj(31), '.bz2': bz2.BZ2Decompressor, '.xz': lzma.LZMADecompressor}
+    return known[packed] if packed in known else _zstd(path)
 
 def _open(path: Path):
     "Open a file of bytes, packed or not."
     packed = split_name(path.name)[2]
     if not packed: return open(path, 'rb')
-    opened = {'.gz': gzip.GzipFile, '.bz2': bz2.BZ2File, '.xz': lzma.LZMAFile}.get(packed, _Zstd)(path)
-    return io.BufferedReader(_Unpacked(opened, path.stat().st_size), 1 << 18)
+    return io.BufferedReader(_Unpacked(path, _unpacker(path, packed)), 1 << 18)
 
 # %% ../nbs/20_text.ipynb #1f6e03bd
 _DAMAGE = EOFError, zlib.error, lzma.LZMAError, OSError, pa.ArrowException   # what reading a damaged file raises
@@ -482,21 +489,18 @@ def _damaged(e: Exception) -> bool:
     return not isinstance(e, OSError) or e.errno is None
 
 # %% ../nbs/20_text.ipynb #9e5b7c14
-class _Zstd(io.RawIOBase):
-    "Unpack a file of zstd frames; unlike the package's own reader it notices that the last one is cut."
-    def __init__(self, path: Path):
-        try: import zstandard
-        except ImportError:
-            install = 'python -m pip install zstandard'
-            raise ImportError(f"{path.name}: reading .zst needs the package zstandard: {install}") from None
-        self.frames, self.error = zstandard.ZstdDecompressor(), zstandard.ZstdError
-        self.file, self.frame, self.packed, self.plain = open(path, 'rb'), None, b'', b''
+class _Unpacked(io.RawIOBase):
+    "Unpack a file frame by frame; raise EOFError where it is cut, ValueError once it grows as no text does."
+    def __init__(self, path: Path, make: Callable):
+        self.make, self.file, self.frame, self.packed, self.plain, self.n = make, open(path, 'rb'), None, b'', b'', 0
+        self.most = max(HARMLESS, GROWTH * path.stat().st_size)
 
     def readable(self): return True
 
     def readinto(self, buffer) -> int:
         while not self.plain:
             self.packed = self.packed or self.file.read(1 << 12)   # may unpack to 134 MB
+            if not self.frame: self.packed = self.packed.lstrip(b'\0') or self.file.read(1 << 12)   # zeros may fill up
             if not self.packed: break
             self._unpack()
         if not self.plain and self.frame: raise EOFError('the last frame is cut')
@@ -505,10 +509,14 @@ class _Zstd(io.RawIOBase):
         return n
 
     def _unpack(self):
-        self.frame = self.frame or self.frames.decompressobj()
+        self.frame = self.frame or self.make()
         try: self.plain, self.packed = self.frame.decompress(self.packed), b''
-        except self.error as e: raise EOFError(str(e)) from e
+        except Exception as e: raise EOFError(str(e)) from e   # each kind of packing has an error of its own
         if self.frame.eof: self.packed, self.frame = self.frame.unused_data, None
+        self.n += len(self.plain)
+        if self.n > self.most:
+            raise ValueError(f'unpacks to more than {GROWTH} times its size, which no text does: '
+                             'move it elsewhere, or unpack it yourself if that is right')
 
     def close(self):
         self.file.close()
@@ -581,6 +589,13 @@ def _parsed(line: bytes) -> dict | str:
     try: return _row(json.loads(line.decode('utf-8-sig')))
     except (ValueError, RecursionError) as e: return _why_no_row(e)
 
+def _rows_in(line: bytes) -> list[dict | str]:
+    "Return the rows in one line: one, or several that no end of a line parts."
+    row = _parsed(line)
+    if isinstance(row, dict) or 'Extra data' not in row: return [row]
+    try: return [_row(value) for value in _json_values(iter([line.decode('utf-8-sig')]))]
+    except (ValueError, RecursionError): return [row]
+
 def _line_rows(path: Path, fields: list) -> Iterator[tuple[int, dict | str]]:
     "Yield line number and row of a file of JSON lines."
     with _open(path) as f:
@@ -588,7 +603,7 @@ def _line_rows(path: Path, fields: list) -> Iterator[tuple[int, dict | str]]:
             line = f.readline(LINE)
             if not line: return
             if len(line) == LINE and not line.endswith(b'\n'): yield from ((n, row) for row in _long_rows(f, line, fields))
-            elif line.strip(): yield n, _parsed(line)
+            elif line.strip(): yield from ((n, row) for row in _rows_in(line))
 
 # %% ../nbs/20_text.ipynb #a2d80e63
 _HIGH, _U = rb'\\u[dD][89abAB][0-9a-fA-F]{2}', rb'\\u[0-9a-fA-F]{4}'
@@ -679,7 +694,8 @@ def _json_values(parts: Iterator[str]) -> Iterator:
 def _text_parts(f) -> Iterator[str]:
     "Yield the text of a file in parts."
     text = io.TextIOWrapper(f, 'utf-8-sig', newline='')
-    while part := text.read(PIECE): yield part
+    try: yield from iter(lambda: text.read(PIECE), '')
+    finally: text.detach()   # whoever opened the file closes it
 
 def _json_rows(path: Path, fields: list) -> Iterator[tuple[int, dict | str]]:
     "Yield number and row of a file of JSON: lines, a list, or whole objects."
@@ -688,9 +704,9 @@ def _json_rows(path: Path, fields: list) -> Iterator[tuple[int, dict | str]]:
         yield from _line_rows(path, fields)
         return
     n = 0
-    with _open(path) as f:
+    with _open(path) as f, closing(_text_parts(f)) as parts:
         try:
-            for n, value in enumerate(_json_values(_text_parts(f)), 1): yield n, _row(value)
+            for n, value in enumerate(_json_values(parts), 1): yield n, _row(value)
         except RecursionError as e: raise ValueError(f'row {n + 1}: nested too deeply: mend it') from e
         except json.JSONDecodeError as e: raise ValueError(f'broken JSON behind row {n} ({e.msg}): fetch it again, or mend it') from e
         except UnicodeDecodeError as e: raise ValueError(f'broken JSON behind row {n} (invalid UTF-8): write it as UTF-8') from e
@@ -699,39 +715,54 @@ def _json_rows(path: Path, fields: list) -> Iterator[tuple[int, dict | str]]:
 def _short_lines(f) -> Iterator[str]:
     "Yield the lines of a file; raise ValueError at one that is too long to be held."
     text = io.TextIOWrapper(f, 'utf-8-sig', errors='surrogateescape', newline='') # no text: told by row
-    while line := text.readline(LINE):
-        if len(line) == LINE: raise ValueError(f'a line of more than {LINE / 1e6:.0f} MB: cut its text into rows')
-        yield line
+    try:
+        for line in iter(lambda: text.readline(LINE), ''):
+            if len(line) == LINE: raise ValueError(f'a line of more than {LINE / 1e6:.0f} MB: cut its text into rows')
+            yield line
+    finally: text.detach()
 
 def _table_row(names: list, cells: list) -> dict | str:
     "Return a row of a table, or why there is none."
     if len(cells) > len(names): return f'{len(cells)} cells, and the table has {len(names)} columns: quote the text'
     return dict(itertools.zip_longest(names, cells))
 
+
+# %% ../nbs/20_text.ipynb #6d2f19b8
+class _Table:
+    "Read the rows of a table of text, as lists; one with odd quotes is read as it stands if it is on one line."
+    def __init__(self, lines: Iterator[str], delimiter: str):
+        self.delimiter, self.lines = delimiter, []   # of the row at hand
+        self.strict = csv.reader((self.lines.append(line) or line for line in lines), delimiter=delimiter, strict=True)
+
+    def row(self) -> list | str | None: # cells, or why there are none; None at the end
+        "Read one row; raise csv.Error at a quote that is never closed."
+        self.lines.clear()
+        try: return next(self.strict, None)
+        except csv.Error as e:
+            if 'end of data' in str(e): raise csv.Error('a quote is opened and never closed') from e
+            if len(self.lines) > 1: return f'quotes that do not close ({e})'
+        try: return next(csv.reader(self.lines, delimiter=self.delimiter), [])
+        except csv.Error as e: return f'no row of a table ({e})'
+
 def _table_rows(delimiter: str) -> Callable:
     "Make the reader of a table of text with a line of names."
     def rows(path, fields):
         csv.field_size_limit(LINE)
-        with _open(path) as f:
-            cells = csv.reader(_short_lines(f), delimiter=delimiter, strict=True)
-            try: yield from _rows_below_names(cells)
-            except csv.Error as e: raise ValueError(f'no table of text ({e})') from e
+        n = 0
+        with _open(path) as f, closing(_short_lines(f)) as lines:
+            try:
+                for n, row in _rows_below_names(_Table(lines, delimiter)): yield n, row
+            except csv.Error as e: raise ValueError(f'no table of text (behind row {n} {e})') from e
     return rows
 
-def _rows_below_names(table: Iterator[list]) -> Iterator[tuple[int, dict | str]]:
-    "Yield number and row of a table; raise ValueError at a name that occurs twice, csv.Error at a quote that never ends."
-    names = next((cells for cells in table if cells), [])
+def _rows_below_names(table: _Table) -> Iterator[tuple[int, dict | str]]:
+    "Yield number and row; raise ValueError at a name that occurs twice."
+    rows = filter(None, iter(table.row, None))   # no empty lines
+    names = next(rows, [])
+    if isinstance(names, str): raise ValueError(f'no names of columns: {names}')
     twice = [n for n, count in Counter(names).items() if count > 1]
     if twice: raise ValueError(f'two columns are named {twice[0]!r}: rename one')
-    n = 0
-    while True:
-        try: cells = next(table, None)
-        except csv.Error as e:
-            if 'end of data' in str(e): raise csv.Error(f'a quote is opened behind row {n} and never closed') from e
-            yield (n := n + 1), f'no row of a table ({e})'
-            continue
-        if cells is None: return
-        if cells: yield (n := n + 1), _table_row(names, cells)
+    for n, row in enumerate(rows, 1): yield n, row if isinstance(row, str) else _table_row(names, row)
 
 # %% ../nbs/20_text.ipynb #618b8366
 def _rows_at_once(f: pq.ParquetFile) -> int:
@@ -761,7 +792,7 @@ def _blocks(f) -> tuple[type, Iterator[bytes]]: # of which each is a row, and th
 
 def _text_rows(path: Path, fields: list) -> Iterator[tuple[int, dict | str]]:
     "Yield a file of text as one row, or a row for each piece; for what is no text its line."
-    line, at, source = 1, 0, f'{path.parent.name}/{path.name}'
+    line, at, source = 1, 0, _plain(f'{path.parent.name}/{path.name}')
     with _open(path) as f:
         kind, blocks = _blocks(f)
         for block in blocks:
@@ -786,6 +817,8 @@ def _rows_of(file: FoundFile, fields: list) -> Iterator[tuple[int, dict | str]]:
         if not _damaged(e): raise OSError(f'{file.name}: cannot be read behind {unit} {n} ({e.strerror})') from e
         why = ' '.join(str(e).split())
         raise ValueError(f"{file.name}: damaged after {unit} {n} ({some_text(why, 200)}): fetch it again") from e
+    except UnicodeDecodeError as e:
+        raise ValueError(f'{file.name}: invalid UTF-8 behind {unit} {n}: write it as UTF-8') from e
     except ValueError as e: raise ValueError(f'{file.name}: {e}') from e
 
 # %% ../nbs/20_text.ipynb #52b3f0de
@@ -798,7 +831,7 @@ def _document(row: dict | str, domain: str, where: str, problems: Problems,
     else: why = text_fault(text)
     if why: return problems.add(domain, where, why)
     source, host = row.get('source'), next((row[h] for h in hosts if row.get(h)), None)
-    try: source, host = (None if x is None else str(x) for x in (source, host))
+    try: source, host = (None if x is None else _plain(str(x)) for x in (source, host))
     except RecursionError: return problems.add(domain, where, 'nested too deeply')
     return Document(domain, text, source, host)
 
@@ -813,12 +846,13 @@ def _documents(row: dict | str, domain: str, where: str, problems: Problems, *fi
         pieces = _pieces([d.text]) if long else [d.text]
         yield from (d._replace(text=p, source=d.source or where) for p in pieces if p.strip())
 
-def say_long(problems: Problems) -> list[str]: # a line, or none
-    "Say which documents were read in pieces."
-    n, some = len(problems.long), some_of(problems.long, 3)
-    if not n: return []
-    return [f"{n} document{'s'[:n > 1]} of more than {LONGEST / 1e6:.0f} MB {'were' if n > 1 else 'was'} read in pieces, "
-            f"each of which is a document of its own: {some}"]
+def say_odd(problems: Problems) -> list[str]: # no line, one or two
+    "Say which documents were read in pieces, and which files held nothing."
+    n, m = len(problems.long), len(problems.empty)
+    long = (f"{n} document{'s'[:n > 1]} of more than {LONGEST / 1e6:.0f} MB {'were' if n > 1 else 'was'} read in pieces, "
+            f"each of which is a document of its own: {some_of(problems.long, 3)}")
+    empty = f"{m} file{'s'[:m > 1]} held no row: {some_of(problems.empty, 3)}"
+    return [long] * bool(n) + [empty] * bool(m)
 
 # %% ../nbs/20_text.ipynb #8b6fe2d1
 def _lacking(file: FoundFile, row, unit: str, field: str, option: str) -> ValueError:
@@ -843,10 +877,12 @@ class _Fields(NamedTuple):
 def _documents_of(file: FoundFile, domain: str, problems: Problems, fields: _Fields) -> Iterator[Document]:
     "Yield the documents of a file of one domain."
     unit, field = _READ[file.kind][1], fields.text_of(domain)
+    n = 0
     for n, row in _rows_of(file, fields.wanted(domain)):
         if n == 1 and isinstance(row, dict) and field_of(row, field, _NONE) is _NONE:
             raise _lacking(file, row, unit, field, 'text_field')
         yield from _documents(row, domain, f'{file.name}, {unit} {n}', problems, field, fields.hosts)
+    if not n: problems.empty.append(file.name)
 
 # %% ../nbs/20_text.ipynb #4be07f25
 def domain_name(value) -> str: # a value of a field, such as 'Wikipedia (en)'
@@ -856,7 +892,7 @@ def domain_name(value) -> str: # a value of a field, such as 'Wikipedia (en)'
 
 def _only_name(value, names: dict, path: str) -> str:
     "Turn a value into the name of a domain; raise ValueError if another value had the same name."
-    domain = check_domain_name(domain_name(value), f'{path}, a value of the field of domains')
+    domain = check_domain_name(domain_name(value), path)
     if names.setdefault(domain, value) != value:
         raise ValueError(f"{path}: {names[domain]!r} and {value!r} would both be the domain {domain!r}: "
                          "rename one of them in the data first")
@@ -872,7 +908,7 @@ def _domain_documents(files: list[FoundFile], folder: str, wanted: list | None, 
     "Yield the documents of files whose rows say their domains; a row that says none is left out and counted."
     names = {}
     for file in files:
-        unit = _READ[file.kind][1]
+        unit, n = _READ[file.kind][1], 0
         for n, row in _rows_of(file, fields.wanted('')):
             value = field_of(row, fields.domain) if isinstance(row, dict) else row
             where = f'{file.name}, {unit} {n}'
@@ -882,30 +918,35 @@ def _domain_documents(files: list[FoundFile], folder: str, wanted: list | None, 
                 if problems.strict: raise ValueError(f"{where}: no domain in the field {fields.domain!r}")
                 problems.left_out[f'without {fields.domain}'] += 1
                 continue
-            domain = _only_name(str(value), names, folder)
+            domain = _only_name(str(value), names, where)
             field = fields.text_of(domain)
             if n == 1 and field_of(row, field, _NONE) is _NONE: raise _lacking(file, row, unit, field, 'text_field')
             if wanted is not None and domain not in wanted: problems.left_out[domain] += 1
             else: yield from _documents(row, domain, where, problems, field, fields.hosts)
+        if not n: problems.empty.append(file.name)
     for d in domains_named(fields.text):
         if d not in names: raise unknown('domain', d, names)
     new = [f'{v!r} is {d}' for d, v in names.items() if d != v]
     if new: problems.notes.append(f'{folder}: names of domains: {some_of(new)}')
 
 # %% ../nbs/20_text.ipynb #b1f376c7
+def _first_rows(file: FoundFile, fields: list) -> list: # of two rows at most, those that are none left out
+    "Read the first rows of a file; an odd one stands for itself where there is no other."
+    few = []
+    for n, row in _rows_of(file, fields):
+        few.append(row)
+        if n > 100 or sum(isinstance(r, dict) for r in few) == 2: break
+    return [r for r in few if isinstance(r, dict)][:2] or few[:1]
+
 def _without_rows(files: dict, unread: list, fields: _Fields):
     "Move tables and single JSON objects without the field of the text from a folder's files to those not read."
     for domain, mine in files.items():
         for f in [f for f in mine if f.kind in ('json', 'csv', 'tsv')]:
-            field, few = fields.wanted(domain)[0], []
-            for n, row in _rows_of(f, fields.wanted(domain)):
-                few.append(row)
-                if n == 2: break
-            if not few or (f.kind == 'json' and len(few) > 1): continue
-            if isinstance(few[0], dict) and field_of(few[0], field, _NONE) is not _NONE: continue
-            have = _fields(few[0]) if isinstance(few[0], dict) else 'no rows'
+            field, few = fields.wanted(domain)[0], _first_rows(f, fields.wanted(domain))
+            if not few or isinstance(few[0], str) or (f.kind == 'json' and len(few) > 1): continue
+            if field_of(few[0], field, _NONE) is not _NONE: continue
             mine.remove(f)
-            unread.append(FoundFile(f.path, f.name, None, f"it has no field {field!r} but {have}"))
+            unread.append(FoundFile(f.path, f.name, None, f"it has no field {field!r} but {_fields(few[0])}"))
 
 def _files_with_fields(path: Path, domains: list | None, fields: _Fields) -> tuple[dict, list]: # by domain; not read
     "Find the files of a folder that have the fields of a document."
