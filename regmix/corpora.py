@@ -330,7 +330,7 @@ def _chunks(text: str, size: int = 1 << 18) -> list[str]: # at most `size` chara
         start = end
     return out + [text[start:]]
 
-def _ids(tok, chunks: list[str], most: int = 1 << 21) -> Iterator[np.ndarray]: # (tokens,) uint32, for each chunk
+def _ids(tok, chunks: list[str], most: int = 1 << 20) -> Iterator[np.ndarray]: # (tokens,) uint32, for each chunk
     "Cut chunks into tokens, so many that they have about `most` characters at a time."
     place = np.cumsum([len(c) for c in chunks]) // most
     for group in np.split(np.arange(len(chunks)), np.flatnonzero(np.diff(place)) + 1):

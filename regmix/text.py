@@ -10,7 +10,7 @@ __all__ = ['NAME_BYTES', 'ROWS', 'TEXTS', 'PACKED', 'GROWTH', 'HARMLESS', 'LONGE
            'read_dataset']
 
 # %% ../nbs/20_text.ipynb #1b9d63f2
-import bz2, csv, errno, functools, gzip, hashlib, heapq, io, itertools, json, lzma, os, re, stat, unicodedata, zlib
+import bz2, csv, errno, functools, hashlib, heapq, io, itertools, json, lzma, os, re, stat, unicodedata, zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
@@ -293,7 +293,8 @@ def domain_of_stem(stem: str,  # a file's name without its ending, such as 'stem
     "Name the domain of a file: its stem without the shard number at its end."
     return stem if _DATE.search(stem) else _SHARD.sub('', stem) or stem
 
-_ARCHIVE = re.compile(r'\.(zip|tar|tgz|tbz2?|txz|7z|rar|lz4|br|lzma|arrow|feather|avro|tfrecord|tar\.\w+|parquet\.\w+)$', re.I)
+_ARCHIVES = 'zip tar tgz tbz tbz2 txz 7z rar lz4 br lzma arrow feather avro tfrecord'.split()
+_ARCHIVE = re.compile(rf"\.({'|'.join(_ARCHIVES)}|(tar|parquet)\.\w+)$", re.I)
 
 def _domain_at(path: Path, domains: list | None) -> str | None:
     "Name the domain of a file or subfolder; None if a list of domains has none that fits."
@@ -492,7 +493,8 @@ def _damaged(e: Exception) -> bool:
 class _Unpacked(io.RawIOBase):
     "Unpack a file frame by frame; raise EOFError where it is cut, ValueError once it grows as no text does."
     def __init__(self, path: Path, make: Callable):
-        self.make, self.file, self.frame, self.packed, self.plain, self.n = make, open(path, 'rb'), None, b'', b'', 0
+        self.make, self.file, self.frame, self.packed, self.plain = make, open(path, 'rb'), None, b'', b''
+        self.n = self.frames = 0   # bytes unpacked, frames begun
         self.most = max(HARMLESS, GROWTH * path.stat().st_size)
 
     def readable(self): return True
@@ -500,16 +502,16 @@ class _Unpacked(io.RawIOBase):
     def readinto(self, buffer) -> int:
         while not self.plain:
             self.packed = self.packed or self.file.read(1 << 12)   # may unpack to 134 MB
-            if not self.frame: self.packed = self.packed.lstrip(b'\0') or self.file.read(1 << 12)   # zeros may fill up
             if not self.packed: break
-            self._unpack()
+            if self.frames and not self.frame: self.packed = self.packed.lstrip(b'\0')   # zeros may fill up
+            if self.packed: self._unpack()
         if not self.plain and self.frame: raise EOFError('the last frame is cut')
         n = min(len(buffer), len(self.plain))
         buffer[:n], self.plain = self.plain[:n], self.plain[n:]
         return n
 
     def _unpack(self):
-        self.frame = self.frame or self.make()
+        if not self.frame: self.frame, self.frames = self.make(), self.frames + 1
         try: self.plain, self.packed = self.frame.decompress(self.packed), b''
         except Exception as e: raise EOFError(str(e)) from e   # each kind of packing has an error of its own
         if self.frame.eof: self.packed, self.frame = self.frame.unused_data, None
@@ -548,8 +550,11 @@ def _fields(row: Mapping) -> str:
     return ', '.join(map(repr, names)) or 'nothing'
 
 # %% ../nbs/20_text.ipynb #2e93ad70
-LONGEST, PIECE = 8_000_000, 250_000   # bytes or characters: the longest document that stays whole; a piece of a longer one
-LINE = 4 * LONGEST                    # bytes of a row that are held at once: JSON needs up to six bytes a character
+LONGEST = 8_000_000   # bytes or characters: the longest document that stays whole
+PIECE = 250_000       # a piece of a longer one, at most
+LINE = 4 * LONGEST    # bytes of a row that are held at once: JSON needs up to six bytes a character
+
+def _mb(n: int) -> str: return f'{n / 1e6:.0f} MB'
 
 def _cut_before(text: str | bytes, size: int) -> int:
     "Find where a piece of at most `size` ends: behind a line or a word if there is one, never inside a character."
@@ -582,7 +587,8 @@ def _why_no_row(e: Exception) -> str:
     if isinstance(e, UnicodeDecodeError): return f'invalid UTF-8 at byte {e.start} of the line'
     return f'broken JSON ({e})'
 
-def _row(value) -> dict | str: return value if isinstance(value, dict) else f'not a JSON object but a {type(value).__name__}'
+def _row(value) -> dict | str:
+    return value if isinstance(value, dict) else f'not a JSON object but a {type(value).__name__}'
 
 def _parsed(line: bytes) -> dict | str:
     "Return the row in one line, or why there is none."
@@ -595,15 +601,6 @@ def _rows_in(line: bytes) -> list[dict | str]:
     if isinstance(row, dict) or 'Extra data' not in row: return [row]
     try: return [_row(value) for value in _json_values(iter([line.decode('utf-8-sig')]))]
     except (ValueError, RecursionError): return [row]
-
-def _line_rows(path: Path, fields: list) -> Iterator[tuple[int, dict | str]]:
-    "Yield line number and row of a file of JSON lines."
-    with _open(path) as f:
-        for n in itertools.count(1):
-            line = f.readline(LINE)
-            if not line: return
-            if len(line) == LINE and not line.endswith(b'\n'): yield from ((n, row) for row in _long_rows(f, line, fields))
-            elif line.strip(): yield from ((n, row) for row in _rows_in(line))
 
 # %% ../nbs/20_text.ipynb #a2d80e63
 _HIGH, _U = rb'\\u[dD][89abAB][0-9a-fA-F]{2}', rb'\\u[0-9a-fA-F]{4}'
@@ -638,7 +635,7 @@ def _line_parts(f, line: bytes) -> Iterator[bytes]:
         yield part
         if part.endswith(b'\n'): return
 
-def _long_text_in(line: bytes, fields: list) -> tuple[dict, str, int] | None: # the fields before it, its name, its start
+def _long_text_in(line: bytes, fields: list) -> tuple[dict, str, int] | None: # fields before it, its name, its start
     "Find the field of a line whose text does not end in it."
     for field in fields:
         *outer, name = field.split('.')
@@ -652,11 +649,19 @@ def _long_rows(f, line: bytes, fields: list) -> Iterator[_Piece | str]:
     found = _long_text_in(line, fields)
     row, field, start = found or ({}, '', 0)
     parts = _line_parts(f, line[start:])
-    if not found: yield f'longer than {LINE / 1e6:.0f} MB, with no text that is as long'
+    if not found: yield f'longer than {_mb(LINE)}, with no text that is as long'
     else:
         try: yield from (_Piece(row | {field: text}) for text in _pieces(_string_parts(parts)) if text.strip())
         except (ValueError, RecursionError) as e: yield _why_no_row(e)
     for _ in parts: pass   # to the end of the line
+
+# %% ../nbs/20_text.ipynb #0b9d5e47
+def _line_rows(path: Path, fields: list) -> Iterator[tuple[int, dict | str]]:
+    "Yield line number and row of a file of JSON lines."
+    with _open(path) as f:
+        for n, line in enumerate(iter(lambda: f.readline(LINE), b''), 1):
+            whole = len(line) < LINE or line.endswith(b'\n')
+            if line.strip(): yield from ((n, row) for row in (_rows_in(line) if whole else _long_rows(f, line, fields)))
 
 # %% ../nbs/20_text.ipynb #6a92d1fe
 _BETWEEN = re.compile(r'[\s,]*')
@@ -685,7 +690,7 @@ def _json_values(parts: Iterator[str]) -> Iterator:
             text = text[found[1]:]
         elif last: break
         else:
-            if len(text) > LINE: raise ValueError(f'a row of more than {LINE / 1e6:.0f} MB: write it as a line of .jsonl')
+            if len(text) > LINE: raise ValueError(f'a row of more than {_mb(LINE)}: write it as a line of .jsonl')
             more = ''.join(itertools.islice(parts, 1 + len(text) // PIECE))   # as much again
             text, last = text + more, not more
     if listed: raise ValueError('the list does not end')
@@ -708,8 +713,8 @@ def _json_rows(path: Path, fields: list) -> Iterator[tuple[int, dict | str]]:
         try:
             for n, value in enumerate(_json_values(parts), 1): yield n, _row(value)
         except RecursionError as e: raise ValueError(f'row {n + 1}: nested too deeply: mend it') from e
-        except json.JSONDecodeError as e: raise ValueError(f'broken JSON behind row {n} ({e.msg}): fetch it again, or mend it') from e
-        except UnicodeDecodeError as e: raise ValueError(f'broken JSON behind row {n} (invalid UTF-8): write it as UTF-8') from e
+        except json.JSONDecodeError as e:
+            raise ValueError(f'broken JSON behind row {n} ({e.msg}): fetch it again, or mend it') from e
 
 # %% ../nbs/20_text.ipynb #d20b4c68
 def _short_lines(f) -> Iterator[str]:
@@ -717,7 +722,7 @@ def _short_lines(f) -> Iterator[str]:
     text = io.TextIOWrapper(f, 'utf-8-sig', errors='surrogateescape', newline='') # no text: told by row
     try:
         for line in iter(lambda: text.readline(LINE), ''):
-            if len(line) == LINE: raise ValueError(f'a line of more than {LINE / 1e6:.0f} MB: cut its text into rows')
+            if len(line) == LINE: raise ValueError(f'a line of more than {_mb(LINE)}: cut its text into rows')
             yield line
     finally: text.detach()
 
@@ -744,6 +749,8 @@ class _Table:
         try: return next(csv.reader(self.lines, delimiter=self.delimiter), [])
         except csv.Error as e: return f'no row of a table ({e})'
 
+
+# %% ../nbs/20_text.ipynb #2c9af504
 def _table_rows(delimiter: str) -> Callable:
     "Make the reader of a table of text with a line of names."
     def rows(path, fields):
@@ -846,10 +853,12 @@ def _documents(row: dict | str, domain: str, where: str, problems: Problems, *fi
         pieces = _pieces([d.text]) if long else [d.text]
         yield from (d._replace(text=p, source=d.source or where) for p in pieces if p.strip())
 
+
+# %% ../nbs/20_text.ipynb #70e6b3fa
 def say_odd(problems: Problems) -> list[str]: # no line, one or two
     "Say which documents were read in pieces, and which files held nothing."
     n, m = len(problems.long), len(problems.empty)
-    long = (f"{n} document{'s'[:n > 1]} of more than {LONGEST / 1e6:.0f} MB {'were' if n > 1 else 'was'} read in pieces, "
+    long = (f"{n} document{'s'[:n > 1]} of more than {_mb(LONGEST)} {'were' if n > 1 else 'was'} read in pieces, "
             f"each of which is a document of its own: {some_of(problems.long, 3)}")
     empty = f"{m} file{'s'[:m > 1]} held no row: {some_of(problems.empty, 3)}"
     return [long] * bool(n) + [empty] * bool(m)
@@ -948,13 +957,16 @@ def _without_rows(files: dict, unread: list, fields: _Fields):
             mine.remove(f)
             unread.append(FoundFile(f.path, f.name, None, f"it has no field {field!r} but {_fields(few[0])}"))
 
+
+# %% ../nbs/20_text.ipynb #e82c41d6
 def _files_with_fields(path: Path, domains: list | None, fields: _Fields) -> tuple[dict, list]: # by domain; not read
     "Find the files of a folder that have the fields of a document."
     if fields.domain:
         entries = _survey(path)
         _check_lost(entries, None)
-        unread, files = _unread(entries), {'all': [f for _, mine in entries for f in mine if f.kind not in (None, 'text')]}
-        texts = [f for _, mine in entries for f in mine if f.kind == 'text']
+        read = [f for _, mine in entries for f in mine if f.kind]
+        unread, files = _unread(entries), {'all': [f for f in read if f.kind != 'text']}
+        texts = [f for f in read if f.kind == 'text']
         unread += [f._replace(kind=None, why=f'a text has no field {fields.domain!r}') for f in texts]
     else: files, unread = _find(path, domains)
     _without_rows(files, unread, fields)

@@ -1,7 +1,6 @@
 """Folders as people have them: every file is read or named, names are plain, and the held-out split never fails by chance."""
 import bz2
 import gzip
-import io
 import json
 import lzma
 import os
@@ -12,7 +11,6 @@ import sys
 import tempfile
 import unicodedata
 import warnings
-import zipfile
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +24,7 @@ pytest.importorskip("tokenizers")
 
 from regmix import text as text_module
 from regmix.corpora import _encode, build_corpus, is_valid, open_corpus, origin_of, train_tokenizer
-from regmix.text import Document, check_domain_name, domain_files, domain_of_stem, read_folder
+from regmix.text import Document, domain_files, domain_of_stem, read_folder
 
 WORDS = "and all that was said of it in the court that year and the next "
 SMALL = dict(vocab_size=300, context=8, progress=False)
