@@ -27,7 +27,7 @@ from .paper import DOMAINS, canonical
 # %% ../nbs/20_text.ipynb #9d3e254c
 class Document(NamedTuple):
     "Hold one document."
-    domain: str               # the domain's name: letters, digits, _ and -
+    domain: str               # the domain's name: one word of any script
     text: str                 # the whole text
     source: str | None = None # what it was cut from, such as 'repository:path'; None: it stands for itself
     host: str | None = None   # for web pages: the site
@@ -912,6 +912,16 @@ def _is_name(row, value) -> bool:
     "Tell whether a row is one, and its value can name a domain."
     return isinstance(row, dict) and isinstance(value, str | int) and bool(str(value).strip())
 
+def _leave_out(row, where: str, problems: Problems, field: str):
+    "Note a row that says no domain."
+    why = row if isinstance(row, str) else f'no domain in the field {field!r}'
+    if problems.strict: raise ValueError(f'{where}: {why}')
+    kind = 'that cannot be read' if isinstance(row, str) else f'without {field}'
+    if isinstance(row, str) and kind not in problems.left_out: problems.notes.append(f'{where}: {why}')
+    problems.left_out[kind] += 1
+
+
+# %% ../nbs/20_text.ipynb #ab5037f2
 def _domain_documents(files: list[FoundFile], folder: str, wanted: list | None, problems: Problems,
                       fields: _Fields) -> Iterator[Document]:
     "Yield the documents of files whose rows say their domains; a row that says none is left out and counted."
@@ -921,11 +931,10 @@ def _domain_documents(files: list[FoundFile], folder: str, wanted: list | None, 
         for n, row in _rows_of(file, fields.wanted('')):
             value = field_of(row, fields.domain) if isinstance(row, dict) else row
             where = f'{file.name}, {unit} {n}'
-            if n == 1 and isinstance(row, dict) and value is None:
+            if n == 1 and type(row) is dict and value is None:
                 raise _lacking(file, row, unit, fields.domain, 'domain_field')
             if not _is_name(row, value):
-                if problems.strict: raise ValueError(f"{where}: no domain in the field {fields.domain!r}")
-                problems.left_out[f'without {fields.domain}'] += 1
+                _leave_out(row, where, problems, fields.domain)
                 continue
             domain = _only_name(str(value), names, where)
             field = fields.text_of(domain)
