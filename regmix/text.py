@@ -318,7 +318,7 @@ _ABOUT = re.compile(r'(readme|licen[cs]e|copying|notice|manifest|changelog|citat
 
 def _plain(name: str) -> str:
     "Write a name that is not in UTF-8 in characters that can be stored."
-    return name.encode('utf-8', 'backslashreplace').decode()
+    return name if name.isascii() else name.encode('utf-8', 'backslashreplace').decode()
 
 def _is_hidden(part: str) -> bool: return part.startswith('.') or part == 'lost+found'
 
@@ -660,8 +660,10 @@ def _line_rows(path: Path, fields: list) -> Iterator[tuple[int, dict | str]]:
     "Yield line number and row of a file of JSON lines."
     with _open(path) as f:
         for n, line in enumerate(iter(lambda: f.readline(LINE), b''), 1):
-            whole = len(line) < LINE or line.endswith(b'\n')
-            if line.strip(): yield from ((n, row) for row in (_rows_in(line) if whole else _long_rows(f, line, fields)))
+            if len(line) == LINE and not line.endswith(b'\n'): rows = _long_rows(f, line, fields)
+            else: rows = _rows_in(line) if line.strip() else []
+            for row in rows: yield n, row
+
 
 # %% ../nbs/20_text.ipynb #6a92d1fe
 _BETWEEN = re.compile(r'[\s,]*')
@@ -670,9 +672,9 @@ def _is_cut(e: json.JSONDecodeError, text: str) -> bool:
     "Tell whether an error of JSON may only mean that the text goes on."
     return e.msg.startswith('Unterminated string') or e.pos >= len(text) - 12
 
-def _first_value(text: str, last: bool) -> tuple | None: # the value and its end; None: more is needed
-    "Read the JSON value that a text begins with."
-    try: value, end = json.JSONDecoder().raw_decode(text)
+def _value_at(text: str, at: int, last: bool) -> tuple | None: # the value and its end; None: more is needed
+    "Read the JSON value that begins at a place of a text."
+    try: value, end = json.JSONDecoder().raw_decode(text, at)
     except json.JSONDecodeError as e:
         if last or not _is_cut(e, text): raise
         return None
@@ -681,19 +683,19 @@ def _first_value(text: str, last: bool) -> tuple | None: # the value and its end
 
 def _json_values(parts: Iterator[str]) -> Iterator:
     "Yield the JSON values of a text that comes in parts: one after another, and of a list what is in it."
-    text, listed, last = '', False, False
-    while text or not last:
-        text = text[_BETWEEN.match(text).end():]
-        if text and text[0] == '[]'[listed]: text, listed = text[1:], not listed
-        elif text and (found := _first_value(text, last)):
+    text, at, listed, last = '', 0, False, False
+    while at < len(text) or not last:
+        at = _BETWEEN.match(text, at).end()
+        if text[at:at + 1] == '[]'[listed]: at, listed = at + 1, not listed
+        elif at < len(text) and (found := _value_at(text, at, last)):
             yield found[0]
-            text = text[found[1]:]
-        elif last: break
-        else:
-            if len(text) > LINE: raise ValueError(f'a row of more than {_mb(LINE)}: write it as a line of .jsonl')
-            more = ''.join(itertools.islice(parts, 1 + len(text) // PIECE))   # as much again
-            text, last = text + more, not more
+            at = found[1]
+        elif not last:
+            if len(text) - at > LINE: raise ValueError(f'a row of more than {_mb(LINE)}: write it as a line of .jsonl')
+            more = ''.join(itertools.islice(parts, 1 + (len(text) - at) // PIECE))   # as much again
+            text, at, last = text[at:] + more, 0, not more
     if listed: raise ValueError('the list does not end')
+
 
 # %% ../nbs/20_text.ipynb #39ac5e10
 def _text_parts(f) -> Iterator[str]:
