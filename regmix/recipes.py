@@ -59,7 +59,7 @@ def _paths(mixture, paths, ending):
     "List where the data of each domain are; a path that is not given is made of the domain's name."
     domains, given = [str(d) for d in mixture.keys()], dict(paths or {})
     for d in given:
-        if d not in domains: raise ValueError(f'paths: {unknown("domain", d, domains)}')
+        if d not in domains: raise ValueError(f'paths: {unknown("domain", d, domains)} (paths=, --path)')
     listed = {d: [p] if isinstance(p, str) or not isinstance(p, list | tuple) else list(p) for d, p in given.items()}
     return {d: [str(p) for p in listed.get(d, [f'data/{d}{ending}'])] for d in domains}
 
@@ -73,7 +73,8 @@ def _shared(mixture, paths, ending):
     rows = [(d, p, used[d]/len(at[d])) for d in used.index for p in at[d]]
     owner = {}
     for d, p, _ in rows:
-        if owner.setdefault(p, d) != d: raise ValueError(f'paths: {p!r} is given for {owner[p]!r} and for {d!r}')
+        if owner.setdefault(p, d) != d:
+            raise ValueError(f'paths: {p!r} is given for {owner[p]!r} and for {d!r} (paths=, --path)')
     parts = round_to_grid(np.array([[w for _, _, w in rows]]), GRID)[0]
     return [(d, p, w) for (d, p, _), w in zip(rows, parts) if w > 0]
 

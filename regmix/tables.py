@@ -928,6 +928,7 @@ def read_swarm(source,     # a name in `AUTHORS`, a folder (of a swarm, or with 
                **options,  # of `read_tables`, where there are files to read
               ) -> Swarm:  # of several sources: joined
     "Read a swarm from wherever it is."
+    if isinstance(source, Swarm): return source
     if isinstance(source, tuple | list):
         return read_tables(*source, **options) if _is_pair(source) else _read_several(source, options)
     if str(source) in AUTHORS or str(source).startswith('replication/'): return load_swarm(source)
