@@ -526,7 +526,9 @@ def _check_domains(domains: dict[str, _Domain], split: _Split, context: int):
 # %% ../nbs/25_corpora.ipynb #5e946128
 DOCS = pa.schema([('start', pa.int64()), ('length', pa.int64()), ('bytes', pa.int64()), ('host', pa.string())])
 
-def _hash_json(x) -> str: return hashlib.sha256(json.dumps(x, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+def _hash_json(x) -> str: # names of files may be in any encoding
+    text = json.dumps(x, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()
 
 def _domain_facts(domain: _Domain, split: _Split) -> dict:
     "Describe a domain for the manifest."

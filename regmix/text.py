@@ -1006,7 +1006,7 @@ def read_folder(path: str | Path,                # holds files as `domain_files`
                ) -> Reader:
     "Read a folder of files by domain; the field `source`, if there is one, says what a document was cut from."
     path, fields = Path(path), _Fields(text_field, (host_field, 'url_host'), domain_field)
-    name = path.resolve().name
+    name = _plain(path.resolve().name)
     files, unread = _files_with_fields(path, domains, fields)
     said, notes = _said(name, files, fields), [f'{name}: {line}' for line in say_unread(unread)]
     def generate(problems):

@@ -227,8 +227,11 @@ def test_names_that_are_not_in_utf8_are_written_with_escapes(tmp_path):
     except OSError: pytest.skip("this disk has names in UTF-8 only")
     (tmp_path/"web"/os.fsdecode(b"\xff.bin")).write_bytes(b"\0\1")
     (tmp_path/"code.jsonl").write_bytes(jsonl({"text": f"page {i} {WORDS}", "source": "\ud800", "url_site": "\udfff"} for i in range(20)))
-    corpus, told = built(read_folder(tmp_path), tmp_path.parent/f"{tmp_path.name}-c")
-    assert r"web/\udcff.bin" in "".join(told) and corpus.facts("web")["valid_documents"] + corpus.facts("web")["train_documents"] == 20
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        corpus = open_corpus(tmp_path, tmp_path.parent/f"{tmp_path.name}-c", **SMALL)
+    assert any(r"web/\udcff.bin" in str(w.message) for w in told)
+    assert corpus.facts("web")["valid_documents"] + corpus.facts("web")["train_documents"] == 20
 
 
 # --- long texts, in bounded memory ---
