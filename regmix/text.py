@@ -463,6 +463,12 @@ def domain_files(folder: str | Path,          # holds <domain>-*.jsonl and so on
 # %% ../nbs/20_text.ipynb #71a47560
 GROWTH, HARMLESS = 250, 50_000_000   # a packed file may grow so many times, or to so many bytes
 
+def _check_growth(n: int, size: int): # bytes read, bytes of the file
+    "Raise ValueError where a file holds more than text can be packed into it."
+    if n <= max(HARMLESS, GROWTH * size): return
+    raise ValueError(f'unpacks to more than {GROWTH} times its size, which no text does: '
+                     'move it elsewhere, or unpack it yourself if that is right')
+
 def _zstd(path: Path) -> Callable: # makes what unpacks a frame
     "Find the package that unpacks zstd."
     try: import zstandard
@@ -495,7 +501,7 @@ class _Unpacked(io.RawIOBase):
     def __init__(self, path: Path, make: Callable):
         self.make, self.file, self.frame, self.packed, self.plain = make, open(path, 'rb'), None, b'', b''
         self.n = self.frames = 0   # bytes unpacked, frames begun
-        self.most = max(HARMLESS, GROWTH * path.stat().st_size)
+        self.size = path.stat().st_size
 
     def readable(self): return True
 
@@ -516,9 +522,7 @@ class _Unpacked(io.RawIOBase):
         except Exception as e: raise EOFError(str(e)) from e   # each kind of packing has an error of its own
         if self.frame.eof: self.packed, self.frame = self.frame.unused_data, None
         self.n += len(self.plain)
-        if self.n > self.most:
-            raise ValueError(f'unpacks to more than {GROWTH} times its size, which no text does: '
-                             'move it elsewhere, or unpack it yourself if that is right')
+        _check_growth(self.n, self.size)
 
     def close(self):
         self.file.close()
@@ -788,8 +792,9 @@ def _parquet_rows(path: Path, fields: list) -> Iterator[tuple[int, dict]]:
         if f.metadata.num_rows and not any(c in names or c.split('.')[0] in names for c in fields[:1]):
             yield 1, dict.fromkeys(names)   # enough to say what there is instead
             return
-        n = 0
+        n = grown = 0
         for batch in f.iter_batches(batch_size=_rows_at_once(f), columns=[c for c in names if c in columns]):
+            _check_growth(grown := grown + batch.nbytes, path.stat().st_size)
             for row in batch.to_pylist(): yield (n := n + 1), row
 
 # %% ../nbs/20_text.ipynb #e4710d5c

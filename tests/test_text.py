@@ -296,6 +296,9 @@ def test_what_grows_as_no_text_does_is_refused(tmp_path, monkeypatch, ending):
     (tmp_path/f"web{ending}").write_bytes(pack(b"{\"text\": \"" + b"a" * 3_000_000, "." + ending.split(".")[-1]))
     with pytest.raises(ValueError, match=f"web{ending}: unpacks to more than 250 times its size, which no text does: .*unpack it yourself"): list(read_folder(tmp_path))
     (tmp_path/f"web{ending}").unlink()
+    pd.DataFrame({"text": ["some words " * 900] * 600}).to_parquet(tmp_path/"web.parquet")
+    with pytest.raises(ValueError, match="web.parquet: unpacks to more than 250 times its size"): list(read_folder(tmp_path))
+    (tmp_path/"web.parquet").unlink()
     logs = "".join(f"{i} GET /index.html 200\n" for i in range(30_000)).encode()
     (tmp_path/"web.txt.bz2").write_bytes(bz2.compress(logs))
     assert len(list(read_folder(tmp_path))) == 1
