@@ -371,7 +371,7 @@ def stalls(handler, body, n, drip=False):
     handler.send_response(200); handler.send_header('Content-Length', str(len(body))); handler.end_headers()
     handler.wfile.write(body[:5000])
     try:
-        for i in range(5000, 5040):
+        for i in range(5000, 5120 if drip else 5040):
             if drip: handler.wfile.write(body[i:i + 1]); handler.wfile.flush()
             time.sleep(.05)
     except OSError: pass
@@ -409,7 +409,10 @@ def test_a_server_that_stays_busy_or_refuses_is_named(tmp_path, pauses):
 
 @pytest.mark.parametrize('drip', [False, True])
 def test_a_connection_that_stalls_is_given_up_and_gone_on_with(tmp_path, drip):
-    with server(B, fault=lambda *a: stalls(*a, drip=drip)) as (url, seen): fetch_b(tmp_path, url, timeout=.3)
+    with server(B, fault=lambda *a: stalls(*a, drip=drip)) as (url, seen):
+        start = time.monotonic()
+        fetch_b(tmp_path, url, timeout=.3)
+        assert time.monotonic() - start < 5   # the drip would take six
     assert contents(tmp_path) == B and len(seen) == 2 and int(seen[1][1][6:-1]) >= 5000
 
 
