@@ -192,7 +192,8 @@ def _cut(text: str, size: int) -> str:
 
 def _read(path: Path) -> str:
     "Read a file that people wrote; '' for any other."
-    try: text = path.read_bytes()[:2_000_000].decode().replace('\r\n', '\n')
+    try:
+        with open(path, 'rb') as f: text = f.read(2_000_000).decode().replace('\r\n', '\n')
     except (UnicodeDecodeError, OSError): return ''
     head = text[:2000].lower()
     return '' if '\0' in text or any(word in head for word in _GENERATED) else text

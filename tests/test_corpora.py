@@ -385,6 +385,18 @@ def test_a_killed_build_leaves_no_corpus_and_is_cleared_by_the_next(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == [".c.notes", "c"]
 
 
+@pytest.mark.parametrize("host", ["plain", "my-host-3.lan-7", "new-old"])
+def test_what_a_dead_build_left_is_cleared_whatever_the_machine_is_called(tmp_path, monkeypatch, host):
+    from regmix import files
+    monkeypatch.setattr(files.platform, "node", lambda: host)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for kind, process in (("new", dead.pid), ("new", os.getppid())):
+        (tmp_path/f".c.{kind}-{host}-{process}-1"/"train").mkdir(parents=True)
+    build_corpus(documents(), tmp_path/"c", **SMALL)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f".c.new-{host}-{os.getppid()}-1", "c"]
+
+
 @pytest.mark.parametrize("file", ["train/law.bin", "valid/web.bin", "tokenizer.json", "valid/web.docs.parquet", "corpus.json"])
 def test_damage_is_found_by_file(tmp_path, file):
     build_corpus(documents(), tmp_path/"c", **SMALL)
