@@ -153,21 +153,23 @@ Reader.rename = _rename
 class LowestRanks:
     "Keep, by domain, the items with the lowest ranks whose sizes fit into a budget (at least one)."
     def __init__(self, budget: float):
-        self.budget, self.heaps, self.size, self.ceiling = budget, {}, Counter(), {}
+        self.budget, self.heaps, self.size, self.ceiling, self.kept = budget, {}, Counter(), {}, set()
 
     def takes(self, domain: str, rank: int) -> bool:
         "Tell whether an item of this rank has not been crowded out."
         return rank < self.ceiling.get(domain, 1 << 64)
 
     def add(self, domain: str, rank: int, size: int, item=None):
-        "Offer one item."
-        if not self.takes(domain, rank): return
+        "Offer one item; one whose rank is there already is a copy, and takes no place."
+        if not self.takes(domain, rank) or (domain, rank) in self.kept: return
+        self.kept.add((domain, rank))
         heap = self.heaps.setdefault(domain, [])
         heapq.heappush(heap, (-rank, size, item))
         self.size[domain] += size
         while self.size[domain] > self.budget and len(heap) > 1:
             top, gone, _ = heapq.heappop(heap)
             self.size[domain] -= gone
+            self.kept.discard((domain, -top))
             self.ceiling[domain] = -top # what ranks above one that did not fit stays out, whatever the order
 
     def items(self, domain: str) -> list:
