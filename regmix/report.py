@@ -129,7 +129,8 @@ def plot_measured(fit: Fit,
         fig, ax = plt.subplots(figsize=(SMALL, 2.6))
         ax.plot(measured, predicted, '.', ms=3, alpha=0.7)
         ax.axline((measured.mean(),) * 2, slope=1, lw=0.6, color='black')
-        ax.set(xlabel=f'measured, {unit}' if unit else 'measured', ylabel='predicted, out of fold')
+        ax.set_xlabel(f'measured, {unit}' if unit else 'measured', parse_math=False)
+        ax.set_ylabel('predicted, out of fold')
         ax.set_title(short_name(target, 15), parse_math=False)
         ax.set_aspect('equal', 'datalim')
     return fig
