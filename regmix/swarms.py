@@ -363,12 +363,12 @@ def _read_mixtures(folder):
     told = read_json(definition, {'mixtures': str, 'seeds': list}, 'the definition of a swarm', mend)
     table = table.iloc[:len(told['seeds'])]
     if mixtures_digest(table) == told['mixtures']: return table
-    raise Damaged(f'{path}: not the mixtures that definition.json stands for: one of the two was changed or is damaged; '
-                  'put it back, or train in another folder')
+    raise Damaged(f'{path}: not the mixtures that definition.json stands for: one of the two was changed '
+                  'or is damaged; put it back, or train in another folder')
 
 # %% ../nbs/15_swarms.ipynb #823b223b
-_META = {'name?': str, 'notes?': [str], 'seeds?': [(int, str, None)], 'prior?': {str: float}, 'bytes_per_token?': {str: float},
-         'broken?': [{'run': str}]}   # what is read by others; the rest is anything
+_META = {'name?': str, 'notes?': [str], 'seeds?': [(int, str, None)], 'prior?': {str: float},
+         'bytes_per_token?': {str: float}, 'broken?': [{'run': str}]}   # what is read by others; the rest is anything
 
 def _load_folder(folder):
     "Load what `save_swarm` wrote, or what was trained, each file checked."
@@ -377,8 +377,8 @@ def _load_folder(folder):
     meta = read_json(folder/'swarm.json', _META, 'what a swarm says of itself', mend)
     name, hosts = meta.pop('name', folder.name), folder/'hosts.parquet'
     hosts = read_parquet(hosts, ('run',), mend).set_index('run') if hosts.is_file() else None
-    losses = read_parquet(folder/'losses.parquet', tuple(LOSS_COLUMNS), mend)
-    try: return Swarm(name, _read_mixtures(folder), losses, meta, hosts)
+    mixtures, losses = _read_mixtures(folder), read_parquet(folder/'losses.parquet', tuple(LOSS_COLUMNS), mend)
+    try: return Swarm(name, mixtures, losses, meta, hosts)
     except (ValueError, TypeError) as e: raise type(e)(f'{folder}: {e}') from None
 
 # %% ../nbs/15_swarms.ipynb #443fae32

@@ -9,7 +9,6 @@ import os
 import resource
 import shutil
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
