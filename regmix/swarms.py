@@ -285,8 +285,13 @@ def save_swarm(swarm: Swarm,
     return Path(folder)
 
 # %% ../nbs/15_swarms.ipynb #a1165eec
+def _read_csv(path):
+    try: return pd.read_csv(path)
+    except ValueError as e:   # it is empty, uneven, or no text
+        raise ValueError(f'{path}: not readable as CSV ({e}): save it as UTF-8 text with a header') from None
+
 def _read_runs(path):
-    table = pd.read_csv(path)
+    table = _read_csv(path)
     key = next((c for c in ('run', 'index') if c in table.columns), table.columns[0])
     names = table[key].map(lambda v: str(int(v)) if isinstance(v, float) and v.is_integer() else str(v))
     return table.drop(columns=key).set_index(pd.Index(names, name='run'))
@@ -295,7 +300,7 @@ def _read_runs(path):
 def _load_pair(mixtures_csv, losses_csv, tokens=1):
     "Load a swarm from two CSV files; losses may be wide, or long."
     mixtures = check_mixtures(_read_runs(mixtures_csv), tolerance=0.005)
-    table = pd.read_csv(losses_csv)
+    table = _read_csv(losses_csv)
     if not {'run', 'domain', 'loss'} <= set(table.columns): table = long_losses(_read_runs(losses_csv), tokens)
     elif 'tokens' not in table.columns: table = table.assign(tokens=tokens)
     losses = check_losses(table, list(mixtures.index), str(losses_csv))
