@@ -274,17 +274,24 @@ _FORM = {'mixture': {str: float}, 'predicted?': ({str: _PREDICTED}, None), 'gap?
          'epochs?': ({str: _MAYBE}, None), 'prior?': ({str: float}, None), 'stability?': ({str: _SPAN}, None),
          'settings?': (dict, None), 'laws?': ({str: str}, None), 'data?': (str, None), 'caveats?': [str]}
 
+# %% ../nbs/66_proposals.ipynb #29f2d8e1
 def _check_names(path, told):
-    "Refuse a name in one part of a proposal that another part does not know, and half an interval."
+    "Refuse a name in one part of a proposal that another part does not know."
     outside, predicted = (told.get('support') or {}).get('outside') or {}, told.get('predicted') or {}
     for part, names, known in (('epochs', told.get('epochs') or {}, told['mixture']),
                                ('stability', told.get('stability') or {}, told['mixture']),
                                ('support.outside', outside, predicted)):
         for name in names:
             if name not in known: raise ValueError(f'{path}, {part!r}: {unknown("name", name, known)}')
-    for t, p in predicted.items():
+
+def _check_pairs(path, told):
+    "Refuse half an interval, and a distance that nothing is compared with."
+    for t, p in (told.get('predicted') or {}).items():
         if (p['low'] is None) != (p['high'] is None):
             raise ValueError(f'{path}: what is predicted of {t!r} has one end of an interval only: give both, or null')
+    given = [told.get(k) is not None for k in ('distance', 'usual')]
+    if any(given) != all(given) or told.get('extrapolates') and not any(given):
+        raise ValueError(f"{path}: 'distance', 'usual' and 'extrapolates' belong together: give all three, or none")
 
 def _read_proposal(path) -> dict:
     "Read what a JSON file says beside a mixture; nothing if it is no proposal."
@@ -293,6 +300,7 @@ def _read_proposal(path) -> dict:
     wrong = misfit(told, _FORM)
     if wrong: raise ValueError(f'{path}: is not a proposal: {wrong}: propose again (regmix propose, or save_proposal)')
     _check_names(path, told)
+    _check_pairs(path, told)
     return told
 
 # %% ../nbs/66_proposals.ipynb #ee6c171b

@@ -175,7 +175,7 @@ def test_without_a_manifest_any_bytes_give_a_value_or_one_sentence(made, tmp_pat
 # ---------------------------------------------------------------- another form
 
 
-OTHER = None, True, -1, 1e308, 'zz', [], {}, [[]], {'zz': 'zz'}
+OTHER = None, True, -1, 1e308, 10 ** 400, 'zz', [], {}, [[]], {'zz': 'zz'}
 
 
 def places(value, at=()):
