@@ -340,8 +340,8 @@ REPLICATION = ROOT/'data'/'replication'   # our own swarms
 def _no_swarm(source, folder):
     "Make the error for a source in which there is no swarm."
     if (folder/'definition.json').is_file():
-        return FileNotFoundError(f'{source}: a swarm under way, with no swarm.json yet: call train_swarm again to '
-                                 'finish it, or regmix.training.gather(folder, corpus) for what is finished')
+        return FileNotFoundError(f'{source}: a swarm under way, with no swarm.json yet: train again to finish it '
+                                 '(regmix train, train_swarm); regmix.training.gather gives what is finished')
     ours = [f'replication/{p.parent.name}' for p in sorted(REPLICATION.glob('*/swarm.json'))]
     return FileNotFoundError(f"{source}: neither a swarm's folder (no swarm.json in it) "
                              f"nor one of {', '.join([*AUTHORS, *ours])}")
