@@ -61,13 +61,11 @@ def _gone(
     return False
 
 # %% ../nbs/05_files.ipynb #f058eb98
-_LEFT = re.compile(rf'\.(.+)\.(new|old)-{re.escape(platform.node())}-(\d+)-(\d+)')   # as `_beside` names them
-
 def _leftovers(folder: Path) -> list[tuple[str, Path, Path]]:
     "List what killed writers left in a folder: its kind, where it lies, and what it was on its way to."
-    found = []
+    named, found = re.compile(rf'\.(.+)\.(new|old)-{re.escape(platform.node())}-(\d+)-(\d+)'), []   # as `_beside` does
     for entry in os.listdir(folder):
-        match = entry.startswith('.') and _LEFT.fullmatch(entry)
+        match = entry.startswith('.') and named.fullmatch(entry)
         if match and _gone(int(match[3]), int(match[4])): found.append((match[2], folder/entry, folder/match[1]))
     return sorted(found, reverse=True)   # 'old' before 'new'
 
