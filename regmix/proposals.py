@@ -22,7 +22,7 @@ import pandas as pd
 from scipy.spatial.distance import cdist
 
 from .choice import Fit, best_ranked, independent, not_told_apart, scaled_law
-from .files import write_file
+from .files import misfit, read_json, sealed, unknown, write_file
 from .laws import predictive_sd
 from .mixtures import check_mixtures, round_to_grid
 from .optima import Proposal, domains_like, keeps_limits, propose, stability
@@ -284,26 +284,62 @@ def write_proposal(
     "Write a proposal as one JSON file, all or nothing."
     if Path(path).exists() and not overwrite:
         raise FileExistsError(f'{path} exists; choose another file, or replace it (overwrite=True, --overwrite)')
-    return write_file(path, json.dumps(as_plain(told), indent=1, ensure_ascii=False) + '\n')
+    return write_file(path, json.dumps(sealed(as_plain(told)), indent=1, ensure_ascii=False) + '\n')
 
 def save_proposal(proposal: Proposal, path: str | Path, overwrite: bool = False, **more) -> Path:
     "Write a proposal, and `more` to keep with it, as one JSON file."
     return write_proposal(proposal_as_json(proposal, **more), path, overwrite)
 
 # %% ../nbs/66_proposals.ipynb #fac49b0a
+_MAYBE = (float, None)   # NaN is kept as null
+_PREDICTED = {'value': float, 'low': _MAYBE, 'high': _MAYBE, 'under the prior?': _MAYBE}
+_SPAN = {'low': _MAYBE, 'high': _MAYBE, 'median?': _MAYBE}
+_SUPPORT = {'edge': [str], 'furthest': bool, 'widened': bool, 'run?': (str, None), 'outside?': ({str: float}, None)}
+_FORM = {'mixture': {str: float}, 'predicted?': ({str: _PREDICTED}, None), 'gap?': _MAYBE, 'distance?': _MAYBE,
+         'usual?': _MAYBE, 'extrapolates?': (bool, None), 'support?': (_SUPPORT, None),
+         'epochs?': ({str: _MAYBE}, None), 'prior?': ({str: float}, None), 'stability?': ({str: _SPAN}, None),
+         'settings?': (dict, None), 'laws?': ({str: str}, None), 'data?': (str, None), 'caveats?': [str]}
+
+# %% ../nbs/66_proposals.ipynb #29f2d8e1
+def _check_names(path, told):
+    "Refuse a name in one part of a proposal that another part does not know."
+    outside, predicted = (told.get('support') or {}).get('outside') or {}, told.get('predicted') or {}
+    for part, names, known in (('epochs', told.get('epochs') or {}, told['mixture']),
+                               ('stability', told.get('stability') or {}, told['mixture']),
+                               ('support.outside', outside, predicted)):
+        for name in names:
+            if name not in known: raise ValueError(f'{path}, {part!r}: {unknown("name", name, known)}')
+
+def _check_pairs(path, told):
+    "Refuse half an interval, and a distance that nothing is compared with."
+    for t, p in (told.get('predicted') or {}).items():
+        if (p['low'] is None) != (p['high'] is None):
+            raise ValueError(f'{path}: what is predicted of {t!r} has one end of an interval only: give both, or null')
+    given = [told.get(k) is not None for k in ('distance', 'usual')]
+    if any(given) != all(given) or told.get('extrapolates') and not any(given):
+        raise ValueError(f"{path}: 'distance', 'usual' and 'extrapolates' belong together: give all three, or none")
+
+def _read_proposal(path) -> dict:
+    "Read what a JSON file says beside a mixture; nothing if it is no proposal."
+    told = read_json(path)
+    if not (isinstance(told, dict) and isinstance(told.get('mixture'), dict)): return {}
+    wrong = misfit(told, _FORM)
+    if wrong: raise ValueError(f'{path}: is not a proposal: {wrong}: propose again (regmix propose, or save_proposal)')
+    _check_names(path, told)
+    _check_pairs(path, told)
+    return told
+
+# %% ../nbs/66_proposals.ipynb #ee6c171b
 def load_proposal(
     path: str | Path,  # of a proposal, or any file with a mixture, or a corpus's folder (for its shares)
 ) -> dict:             # 'mixture' (a Series), and what else the file holds
     "Read a proposal, or a mixture as one."
-    path, told = Path(path), {}
-    if path.suffix == '.json' and path.is_file():
-        try: told = json.loads(path.read_text(encoding='utf-8'))
-        except ValueError as e: raise ValueError(f'{path}: not readable as JSON: {e}') from None
+    path = Path(path)
+    told = _read_proposal(path) if path.suffix == '.json' and path.is_file() else {}
     weights = read_weights(path)
     try: weights = clean(weights)
     except ValueError as e: raise ValueError(f'{path}: {str(e).removeprefix("mixtures: ")}') from None
-    proposal = isinstance(told, dict) and isinstance(told.get('mixture'), dict)
-    return (told if proposal else {}) | {'mixture': weights}
+    return told | {'mixture': weights}
 
 # %% ../nbs/66_proposals.ipynb #7022ab6c
 _NONE = 1e-6   # of a value: less is no change
@@ -466,7 +502,10 @@ def caveats(
     told = dict(told or {})
     if told.get('data') not in (None, fit.digest):
         raise ValueError('the proposal was made from another fit (other runs or targets): propose again from this one')
-    if 'mixture' in told: told['mixture'] = dict(told['mixture'])
+    told |= {'mixture': dict(told['mixture'])} if 'mixture' in told else {}
+    strange = [d for d in told.get('mixture', ()) if d not in fit.domains]
+    if strange:
+        raise ValueError(f'the proposal and the fit have other domains: {unknown("domain", strange[0], fit.domains)}')
     return [sentence for caveat in CAVEATS for sentence in caveat(fit, told)]
 
 # %% ../nbs/66_proposals.ipynb #7b2f1d0b
