@@ -6,7 +6,7 @@
 __all__ = ['FAULT', 'exit_status', 'error_line', 'say', 'put', 'wants_traceback', 'tell', 'run_main']
 
 # %% ../nbs/06_shell.ipynb #06a0c003
-import os, sys, traceback
+import os, re, sys, traceback
 
 # %% ../nbs/06_shell.ipynb #06a0c006
 FAULT = 70   # the exit status where the program itself is at fault
@@ -31,6 +31,8 @@ def _of_the_machine(e: OSError) -> str:
     why = 'there is no such file or folder' if isinstance(e, FileNotFoundError) else e.strerror
     return f'{e.filename}: {why}'
 
+_IN_PYTHON = re.compile(r'\b\w+=[^\s,()]*, (?=--\w)')   # of (overwrite=True, --overwrite) a shell needs the second only
+
 def error_line(
     e: BaseException,
 ) -> str:  # one line
@@ -42,7 +44,7 @@ def error_line(
                 'run again with --traceback to see where')
     elif isinstance(e, ValueError | RuntimeError) and str(e): line = str(e)
     else: line = f'{type(e).__name__}: {e}'
-    return ' '.join(line.split())
+    return _IN_PYTHON.sub('', ' '.join(line.split()))
 
 # %% ../nbs/06_shell.ipynb #06a0c00b
 def _to_nowhere(stream):
