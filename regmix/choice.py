@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from .files import unknown, versions, whole_folder, write_file
+from .files import (Damaged, misfit, read_json, read_parquet, recover, unknown, verify, versions, whole_folder,
+                          write_file)
 from .laws import LAWS, law_named
 from .measures import draws_interval, evaluate, resamples, rho_interval
 from .regression import MixtureRegressor, curve_draws
@@ -525,6 +526,8 @@ def measured_on(
 
 # %% ../nbs/57_choice.ipynb #a86c5ece
 FORMAT = 3 # of a fit's folder
+_TABLES = ('mixtures', 'losses', 'out_of_fold', 'others')   # the last two are not always there
+_AGAIN = 'fit again (regmix fit, or fit_swarm and save_fit)'
 
 def _write_table(table, path):
     key = 'run'
@@ -532,8 +535,10 @@ def _write_table(table, path):
     table.rename_axis(key).reset_index().to_parquet(path, index=False)
 
 def _read_table(path):
-    table = pd.read_parquet(path)
-    return table.set_index(table.columns[0]).rename_axis('run')
+    if path.stem in _TABLES[2:] and not path.is_file(): return None
+    table = read_parquet(path, mend=_AGAIN)
+    if table.shape[1]: return table.set_index(table.columns[0]).rename_axis('run')
+    raise Damaged(f'{path}: the table has no columns: {_AGAIN}')
 
 # %% ../nbs/57_choice.ipynb #c41c8466
 def write_fit(
@@ -566,20 +571,29 @@ def save_fit(
     return folder
 
 # %% ../nbs/57_choice.ipynb #c5799c62
+_NUMBERS = [c for c in COLUMNS if c not in ('target', 'law', 'left_out')]
+_ROW = {'target': str, 'law': str, 'left_out?': (str, None)} | {f'{c}?': (float, None) for c in _NUMBERS}
+_TARGET = {'law': str, 'higher': bool, 'unit': str, 'settings': dict, 'low?': (float, None), 'high?': (float, None)}
+_FORM = {'targets': {str: _TARGET}, 'comparison': [_ROW], 'data': str, 'notes?': [str], 'versions?': {str: str},
+         'noise?': ({str: str}, None), 'rule?': str}   # of `fit.json`
+
 def _read_fit(folder):
     "Read `fit.json`, or say why it cannot be read."
     path = folder/'fit.json'
     if not path.is_file():
         raise FileNotFoundError(f'{folder}: no fit.json in it, so no fit: '
                                 'make one with fit_swarm and save_fit, or `regmix fit`')
-    try: told = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as e: raise ValueError(f'{path}: broken ({e}): fit again') from None
-    if told.get('format') == FORMAT: return told
-    raise ValueError(f'{path}: format {told.get("format")!r}; this version reads format {FORMAT}: fit again')
+    told = read_json(path, {}, 'a fit', _AGAIN)
+    if told.get('format') != FORMAT:
+        raise ValueError(f'{path}: format {told.get("format")!r}; this version reads format {FORMAT}: {_AGAIN}')
+    verify(folder, [path.name, *(f'{name}.parquet' for name in _TABLES)], _AGAIN)
+    wrong = misfit(told, _FORM)
+    if wrong: raise Damaged(f'{path}: is not a fit: {wrong}: {_AGAIN}')
+    return told
 
+# %% ../nbs/57_choice.ipynb #35eeb187
 def _read_comparison(rows):
-    numbers = [c for c in COLUMNS if c not in ('target', 'law', 'left_out')]
-    table = pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(numbers, float))
+    table = pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(_NUMBERS, float))
     return table.assign(left_out=_reasons(table['left_out']))
 
 def _other_versions(then):
@@ -587,25 +601,34 @@ def _other_versions(then):
     other = [p for p in ('scikit-learn', 'lightgbm', 'numpy') if then.get(p, now[p]) != now[p]]
     return [f'{p} {then[p]} (now {now[p]})' for p in other]
 
+def _is_that_of(fit, told):
+    "Tell whether the tables are those that were fitted, and the targets those of the tables."
+    try: return fit.digest == told['data'] and sorted(told['targets']) == sorted(fit.targets)
+    except TypeError: return False   # a table of something else than numbers
+
 # %% ../nbs/57_choice.ipynb #5fe1f250
 _OWN = ('format', 'targets', 'comparison', 'data')   # what `write_fit` puts beside a fit's meta
+
+def _metric(path, target, told):
+    "Read what is kept of a target."
+    if told['law'] not in LAWS: raise ValueError(f'{path}: {unknown("law", told["law"], LAWS)}')
+    return Metric(target, told['higher'], told['unit'], told.get('low'), told.get('high'))
 
 def load_fit(
     folder: str | Path,  # that `save_fit` wrote, or the result of the stage that fits
 ) -> Fit:                # its model is fitted when first asked for
     "Load a fit: read its data and check them."
     folder = Path(folder)
+    recover(folder)
     told = _read_fit(folder)
-    X, values = (_read_table(folder/f'{name}.parquet') for name in ('mixtures', 'losses'))
-    predictions, others = (_read_table(p) if p.is_file() else None
-                           for p in (folder/'out_of_fold.parquet', folder/'others.parquet'))
+    X, values, predictions, others = (_read_table(folder/f'{name}.parquet') for name in _TABLES)
     targets, meta = told['targets'], {k: v for k, v in told.items() if k not in _OWN}
-    metrics = {t: Metric(t, f['higher'], f['unit'], f.get('low'), f.get('high')) for t, f in targets.items()}
+    metrics = {t: _metric(folder/'fit.json', t, f) for t, f in targets.items()}
     laws = {t: f['law'] for t, f in targets.items()}
     settings = {t: f['settings'] for t, f in targets.items() if f['settings']}
     if other := _other_versions(meta.get('versions', {})):
         said = f'{folder}: fitted with {", ".join(other)}: the same laws fitted here may give other numbers'
         warnings.warn(said, stacklevel=2)
     fit = Fit(X, values, metrics, laws, _read_comparison(told['comparison']), predictions, settings, meta, others)
-    if fit.digest == told['data']: return fit
-    raise ValueError(f'{folder}: the tables are not those that were fitted: they were changed since; fit again')
+    if _is_that_of(fit, told): return fit
+    raise Damaged(f'{folder}: the tables are not those that were fitted: they were changed since; {_AGAIN}')

@@ -289,7 +289,7 @@ def _once(pairs):
 
 def _parsed(data: bytes):
     "Read JSON, or raise ValueError that says why it is none."
-    try: value = json.loads(data.decode(), object_pairs_hook=_once)
+    try: value = json.loads(data.decode('utf-8-sig'), object_pairs_hook=_once)
     except UnicodeDecodeError as e: raise ValueError(f'byte {e.start} is no UTF-8') from None
     except RecursionError: raise ValueError('it is nested too deeply') from None
     try:
@@ -364,22 +364,22 @@ def _what_is_wrong(path: Path, told: dict | None) -> str | None:
     size, wanted = path.stat().st_size, told['bytes']
     if size < wanted: return f'is cut: {size:,} of {wanted:,} bytes'
     if size > wanted: return f'has {size:,} bytes instead of {wanted:,}'
-    if sha256_of(path) != told['sha256']: return 'was changed or damaged since it was written'
+    if sha256_of(path) != told['sha256']: return 'was changed since it was written, or is damaged'
 
 def verify(
     folder: str | Path,
     names=None,                   # of the files that are to be read; default: all in the manifest
-    mend: str = 'make it again',  # what to do about a damaged file; it may name the `{file}`
+    mend: str = 'make it again',  # what to do about a damaged file
     note: bool = True,            # warn where there is no manifest
 ) -> bool:                        # False where there is no manifest
     "Check files against the manifest of their folder; raise Damaged naming the file and what is wrong."
     folder = Path(folder)
-    listed = _listed(folder, mend.replace('{file}', MANIFEST))
+    listed = _listed(folder, mend)
     if listed is None and note:
         warnings.warn(f'{folder}: has no {MANIFEST}, so its files were read without a check', stacklevel=3)
     for name in () if listed is None else listed if names is None else names:
         wrong = _what_is_wrong(folder/name, listed.get(name))
-        if wrong: raise Damaged(f'{folder/name}: {wrong}: {mend.replace("{file}", name)}')
+        if wrong: raise Damaged(f'{folder/name}: {wrong}: {mend}')
     return listed is not None
 
 # %% ../nbs/05_files.ipynb #349e2213

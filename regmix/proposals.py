@@ -22,7 +22,7 @@ import pandas as pd
 from scipy.spatial.distance import cdist
 
 from .choice import Fit, best_ranked, not_told_apart, scaled_law
-from .files import write_file
+from .files import misfit, read_json, sealed, unknown, write_file
 from .laws import predictive_sd
 from .mixtures import check_mixtures, round_to_grid
 from .optima import Proposal, domains_like, keeps_limits, propose, stability
@@ -258,26 +258,48 @@ def write_proposal(
     "Write a proposal as one JSON file, all or nothing."
     if Path(path).exists() and not overwrite:
         raise FileExistsError(f'{path} exists; choose another file, or replace it (overwrite=True, --overwrite)')
-    return write_file(path, json.dumps(as_plain(told), indent=1, ensure_ascii=False) + '\n')
+    return write_file(path, json.dumps(sealed(as_plain(told)), indent=1, ensure_ascii=False) + '\n')
 
 def save_proposal(proposal: Proposal, path: str | Path, overwrite: bool = False, **more) -> Path:
     "Write a proposal, and `more` to keep with it, as one JSON file."
     return write_proposal(proposal_as_json(proposal, **more), path, overwrite)
 
 # %% ../nbs/66_proposals.ipynb #fac49b0a
+_MAYBE = (float, None)   # NaN is kept as null
+_PREDICTED = {'value': _MAYBE, 'low': _MAYBE, 'high': _MAYBE, 'under the prior?': _MAYBE}
+_SPAN = {'low': _MAYBE, 'median': _MAYBE, 'high': _MAYBE}
+_SUPPORT = {'edge': [str], 'furthest': bool, 'widened': bool, 'run?': (str, None), 'outside?': ({str: float}, None)}
+_FORM = {'mixture': {str: float}, 'predicted?': ({str: _PREDICTED}, None), 'gap?': _MAYBE, 'distance?': _MAYBE,
+         'usual?': _MAYBE, 'extrapolates?': (bool, None), 'support?': (_SUPPORT, None),
+         'epochs?': ({str: _MAYBE}, None), 'prior?': ({str: float}, None), 'stability?': ({str: _SPAN}, None),
+         'settings?': (dict, None), 'laws?': ({str: str}, None), 'data?': (str, None), 'caveats?': [str]}
+
+def _check_names(path, told):
+    "Refuse a domain that a part of a proposal names and its mixture does not."
+    for part in ('epochs', 'stability'):
+        strange = [d for d in told.get(part) or {} if d not in told['mixture']]
+        if strange: raise ValueError(f'{path}, {part!r}: {unknown("domain", strange[0], told["mixture"])}')
+
+def _read_proposal(path) -> dict:
+    "Read what a JSON file says beside a mixture; nothing if it is no proposal."
+    told = read_json(path)
+    if not (isinstance(told, dict) and isinstance(told.get('mixture'), dict)): return {}
+    wrong = misfit(told, _FORM)
+    if wrong: raise ValueError(f'{path}: is not a proposal: {wrong}: propose again (regmix propose, or save_proposal)')
+    _check_names(path, told)
+    return told
+
+# %% ../nbs/66_proposals.ipynb #ee6c171b
 def load_proposal(
     path: str | Path,  # of a proposal, or any file with a mixture, or a corpus's folder (for its shares)
 ) -> dict:             # 'mixture' (a Series), and what else the file holds
     "Read a proposal, or a mixture as one."
-    path, told = Path(path), {}
-    if path.suffix == '.json' and path.is_file():
-        try: told = json.loads(path.read_text(encoding='utf-8'))
-        except ValueError as e: raise ValueError(f'{path}: not readable as JSON: {e}') from None
+    path = Path(path)
+    told = _read_proposal(path) if path.suffix == '.json' and path.is_file() else {}
     weights = read_weights(path)
     try: weights = clean(weights)
     except ValueError as e: raise ValueError(f'{path}: {str(e).removeprefix("mixtures: ")}') from None
-    proposal = isinstance(told, dict) and isinstance(told.get('mixture'), dict)
-    return (told if proposal else {}) | {'mixture': weights}
+    return told | {'mixture': weights}
 
 # %% ../nbs/66_proposals.ipynb #7022ab6c
 _NONE = 1e-6   # of a value: less is no change

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LOSS_COLUMNS', 'AUTHORS', 'long_losses', 'check_losses', 'Swarm', 'final_losses', 'xy', 'subset', 'join_swarms',
-           'save_swarm', 'load_swarm', 'list_swarms']
+           'save_swarm', 'mixtures_digest', 'load_swarm', 'list_swarms']
 
 # %% ../nbs/15_swarms.ipynb #781f0384
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .files import ROOT, moved, whole_folder
+from .files import ROOT, Damaged, digest_of, misfit, moved, read_json, read_parquet, recover, verify, whole_folder
 from .mixtures import check_mixtures
 from .paper import DOMAINS, authors_dir
 
@@ -341,14 +341,45 @@ def _no_swarm(source, folder):
     return FileNotFoundError(f"{source}: neither a swarm's folder (no swarm.json in it) "
                              f"nor one of {', '.join([*AUTHORS, *ours])}")
 
+def _mend(folder):
+    "Say what brings a damaged file of a swarm back."
+    if folder.parent == REPLICATION: return f'git checkout -- {folder} brings it back'
+    if not (folder/'definition.json').is_file(): return 'copy the swarm again, or make it again'
+    return 'train again as it was begun: finished groups are kept, and their tables are written anew'
+
+# %% ../nbs/15_swarms.ipynb #0591b133
+def mixtures_digest(
+    mixtures: pd.DataFrame,  # (n, d) weights, index the runs' names
+) -> str:                    # 16 hexadecimal digits
+    "Name a table of mixtures: its runs, its domains, its weights."
+    table = [list(mixtures.columns), list(mixtures.index), mixtures.to_numpy().tolist()]
+    return digest_of(json.dumps(table, sort_keys=True))[:16]
+
+def _read_mixtures(folder):
+    "Read the mixtures of a swarm's folder, checked against its definition if it has one."
+    path, definition, mend = folder/'mixtures.parquet', folder/'definition.json', _mend(folder)
+    table = read_parquet(path, ('run',), mend).set_index('run')
+    if not definition.is_file(): return table
+    told = read_json(definition, {'mixtures': str, 'seeds': list}, 'the definition of a swarm', mend)
+    table = table.iloc[:len(told['seeds'])]
+    if mixtures_digest(table) == told['mixtures']: return table
+    raise Damaged(f'{path}: not the mixtures that definition.json stands for: one of the two was changed or is damaged; '
+                  'put it back, or train in another folder')
+
+# %% ../nbs/15_swarms.ipynb #823b223b
+_META = {'name?': str, 'notes?': [str], 'seeds?': list, 'prior?': {str: float}, 'bytes_per_token?': {str: float},
+         'broken?': [{'run': str}]}   # what is read by others; the rest is anything
+
 def _load_folder(folder):
-    "Load what `save_swarm` wrote."
-    meta = json.loads((folder/'swarm.json').read_text())
-    name = meta.pop('name', folder.name)
-    hosts = folder/'hosts.parquet'
-    return Swarm(name, pd.read_parquet(folder/'mixtures.parquet').set_index('run'),
-                 pd.read_parquet(folder/'losses.parquet'), meta,
-                 pd.read_parquet(hosts).set_index('run') if hosts.is_file() else None)
+    "Load what `save_swarm` wrote, or what was trained, each file checked."
+    mend, begun = _mend(folder), (folder/'definition.json').is_file()
+    verify(folder, ['swarm.json', 'losses.parquet', 'hosts.parquet'] + ['mixtures.parquet'] * (not begun), mend)
+    meta = read_json(folder/'swarm.json', _META, 'what a swarm says of itself', mend)
+    name, hosts = meta.pop('name', folder.name), folder/'hosts.parquet'
+    hosts = read_parquet(hosts, ('run',), mend).set_index('run') if hosts.is_file() else None
+    losses = read_parquet(folder/'losses.parquet', tuple(LOSS_COLUMNS), mend)
+    try: return Swarm(name, _read_mixtures(folder), losses, meta, hosts)
+    except (ValueError, TypeError) as e: raise type(e)(f'{folder}: {e}') from None
 
 # %% ../nbs/15_swarms.ipynb #443fae32
 def load_swarm(source, # a name in `AUTHORS`, 'replication/<name>' (ours), a folder, or a pair of CSV files
@@ -357,14 +388,19 @@ def load_swarm(source, # a name in `AUTHORS`, 'replication/<name>' (ours), a fol
     if isinstance(source, (tuple, list)): return _load_pair(*source)
     if str(source) in AUTHORS: return _load_authors(str(source))
     folder = ROOT/'data'/source if str(source).startswith('replication/') else Path(source)
+    recover(folder)
     if not (folder/'swarm.json').is_file(): raise _no_swarm(source, folder)
     return _load_folder(folder)
 
 # %% ../nbs/15_swarms.ipynb #f6f758fb
+_TRAINED = {'config': {'model': str}, 'model': {'vocab_size': int}, 'runs': int, 'broken': list, 'of': int,
+            'tokens': int, 'largest_epochs': {str: float}, 'seconds': float}
+
 def _row_of(swarm: Swarm) -> dict:
     "Say in one row what a swarm trained here says of itself."
-    m = swarm.meta   # runs: the sound ones; of: those asked for; points: times measured
-                     # epochs: the most of any domain; hours: of one core or device
+    m, wrong = swarm.meta, misfit(swarm.meta, _TRAINED)   # runs: the sound ones; of: those asked for
+    if wrong: raise ValueError(f'swarm {swarm.name!r}: does not say how it was trained: {wrong} in its swarm.json')
+    # points: times measured; epochs: the most of any domain; hours: of one core or device
     return dict(swarm=swarm.name, model=m['config']['model'], vocabulary=m['model']['vocab_size'],
                 runs=m['runs'] - len(m['broken']), of=m['of'], domains=len(swarm.domains),
                 tokens=m['tokens'], points=swarm.losses['tokens'].nunique(),
