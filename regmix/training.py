@@ -9,7 +9,7 @@ __all__ = ['FORMAT', 'define', 'differences', 'definition_in', 'begin', 'SwarmFo
            'repeat_runs', 'retrain', 'corpus_of', 'export_run', 'main', 'bits_per_byte']
 
 # %% ../nbs/45_training.ipynb #d6606181
-import argparse, ctypes, dataclasses, fcntl, hashlib, json, math, multiprocessing, os, platform, secrets, signal
+import argparse, ctypes, dataclasses, fcntl, json, math, multiprocessing, os, platform, secrets, signal
 import subprocess, sys, threading, time, traceback, warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -20,21 +20,16 @@ import pandas as pd
 import torch
 
 from .corpora import Corpus, load_corpus
-from .files import (BUILD, MANIFEST, ROOT, Damaged, clear_leftovers, cores, digest_of, read_json, read_parquet,
+from .files import (BUILD, ROOT, Damaged, clear_leftovers, cores, digest_of, read_json, read_parquet,
                           safe_name, seal, sealed, sha256_of, unknown, versions, whole_file, whole_folder, write_file)
 from .mixtures import check_mixtures
 from .models import ModelConfig, count_parameters, export, model_config
 from .proxies import (Group, TrainConfig, Validation, broken, group_size, load_checkpoint, pick_device,
                             pick_precision, read_ahead, read_tensors, save_checkpoint, texts_by_host)
-from .swarms import LOSS_COLUMNS, Swarm, load_swarm
+from .swarms import LOSS_COLUMNS, Swarm, load_swarm, mixtures_digest
 
 # %% ../nbs/45_training.ipynb #871a747f
 FORMAT = 1  # of a swarm's folder, and of how its numbers come about: another number, another swarm
-
-def _digest(mixtures):
-    "Name a table of mixtures."
-    table = [list(mixtures.columns), list(mixtures.index), mixtures.to_numpy().tolist()]
-    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]
 
 def define(
     mixtures: pd.DataFrame,   # (n, d) weights, index the runs' names
@@ -48,7 +43,8 @@ def define(
 ) -> dict:                    # plain values, for JSON
     "Say what a swarm is."
     made = dict(format=FORMAT, config=json.loads(json.dumps(dataclasses.asdict(config))), corpus=corpus.digest,
-                mixtures=_digest(mixtures), seeds=[int(s) for s in seeds], group=int(group), precision=precision)
+                mixtures=mixtures_digest(mixtures), seeds=[int(s) for s in seeds], group=int(group),
+                precision=precision)
     if added: made['added'] = [int(row) for row in added]
     return made | {'method': repr(method)} if method else made
 
@@ -87,17 +83,20 @@ def begin(
     mixtures: pd.DataFrame,  # the table that it stands for
 ):
     "Begin a swarm's folder, or check that it is this swarm's."
+    if _is_begun(folder, definition): return
+    _write_definition(folder, definition | {'generation': secrets.token_hex(8)}, mixtures)
+
+def _is_begun(folder, definition):
+    "Tell whether this swarm was begun in a folder; refuse another swarm's folder, and one of somebody else's files."
     begun = definition_in(folder)
-    if begun is None:
-        _refuse_foreign(folder)
-        return _write_definition(folder, definition | {'generation': secrets.token_hex(8)}, mixtures)
+    if begun is None: return _refuse_foreign(folder) or False
     differ = differences(begun, definition)
     if differ: raise ValueError(_another(folder, differ))
+    return True
 
 def _write_definition(folder, definition, mixtures):
     "Write what a swarm is; the definition comes last, and says how many rows of the table count."
     (folder/'groups').mkdir(parents=True, exist_ok=True)
-    (folder/MANIFEST).unlink(missing_ok=True)   # it is of the tables before
     write_file(folder/'mixtures.parquet', mixtures.rename_axis('run').reset_index().to_parquet(index=False))
     write_file(folder/'definition.json', json.dumps(sealed(definition), indent=1) + '\n')
 
@@ -105,7 +104,7 @@ def _write_definition(folder, definition, mixtures):
 def _another(folder, differ):
     return (f'{folder}: holds another swarm, begun with other {", ".join(differ)}; nothing was changed. '
             'A swarm is fixed once it is begun: call with what it was begun with, train in another folder, '
-            'add further mixtures to it (add=True, --add), or throw it away (overwrite=True, --overwrite)')
+            'add further mixtures to it (--add), or throw it away (--overwrite); in Python add=True, overwrite=True')
 
 def _refuse_foreign(folder):
     "Raise FileExistsError if a folder has files that are no swarm."
@@ -147,7 +146,7 @@ def _table_of(folder, definition):
     path = folder/'mixtures.parquet'
     table = read_parquet(path, ('run',), _LOST).set_index('run')
     table = table.iloc[:len(definition['seeds'])]   # there are more where somebody is adding to it
-    if _digest(table) == definition['mixtures']: return table
+    if mixtures_digest(table) == definition['mixtures']: return table
     raise Damaged(f'{path}: is not the table of mixtures that this swarm was begun with: {_LOST}')
 
 def _dealt(n, definition):
@@ -293,9 +292,11 @@ def locked(
 
 # %% ../nbs/45_training.ipynb #7c1d5e03
 def _sign(f, share):
-    "Write into a lock which process holds it."
+    "Write into a lock which process holds it; one that is shared has a line for each."
+    me = f'{platform.node()} {os.getpid()}\n'
     if not share: f.truncate(0)
-    f.write(f'{platform.node()} {os.getpid()}\n')
+    if share and me in Path(f.name).read_text(errors='replace'): return
+    f.write(me)
     f.flush()
 
 def _lives(host, process):
@@ -544,10 +545,9 @@ def gather(
 
 def _write_swarm(folder, tables, description):
     "Write the tables of a swarm, its description, and last of all its manifest."
-    (folder/MANIFEST).unlink(missing_ok=True)
     for name, table in tables.items(): _write_table(folder/f'{name}.parquet', table)
     write_file(folder/'swarm.json', json.dumps(description, indent=1) + '\n')
-    seal(folder, ['mixtures.parquet', 'definition.json', 'swarm.json', *(f'{t}.parquet' for t in tables)])
+    seal(folder, ['swarm.json', *(f'{t}.parquet' for t in tables)])
 
 # %% ../nbs/45_training.ipynb #66711224
 def describe(
@@ -823,7 +823,7 @@ def grown(
     if new.empty: return begun.mixtures, begun.definition
     table, n = pd.concat([begun.mixtures, new]).rename_axis('run'), len(begun.mixtures)
     return table, begun.definition | {
-        'mixtures': _digest(table), 'seeds': begun.definition['seeds'] + [seeds[run] for run in new.index],
+        'mixtures': mixtures_digest(table), 'seeds': begun.definition['seeds'] + [seeds[run] for run in new.index],
         'added': begun.definition.get('added', []) + [n]}
 
 # %% ../nbs/45_training.ipynb #0b32897d
@@ -832,7 +832,7 @@ def _prepared(folder, definition, mixtures, overwrite, add):
     "Begin, resume or extend a swarm's folder, and yield it; it is not replaced while the block runs."
     for place in (folder, *(folder/sub/'any' for sub in ('', 'groups', 'weights'))): clear_leftovers(place)
     if overwrite and _is_another(folder, definition): _replace(folder, definition, mixtures)
-    if not (folder/'definition.json').is_file(): _refuse_foreign(folder)
+    if not add: _is_begun(folder, definition)   # refused before any file is touched
     (folder/'groups').mkdir(parents=True, exist_ok=True)
     with _in_use(folder):
         with _writing(folder):
@@ -957,10 +957,7 @@ def dry_run(
 def _done_before(folder, definition, overwrite, add):
     "Name the runs that are finished in a folder; refuse what `train_swarm` would refuse."
     if overwrite and _is_another(folder, definition): return []
-    begun = definition_in(folder)
-    if begun is None: return _refuse_foreign(folder) or []
-    differ = [] if add else differences(begun, definition)
-    if differ: raise ValueError(_another(folder, differ))
+    if not (add or _is_begun(folder, definition)): return []
     swarm = SwarmFolder(folder)
     finished = [i for i in swarm.groups if swarm.stem(i).with_suffix('.json').is_file()]
     return [run for i in finished for run in swarm.mixtures.index[swarm.rows(i)]]
