@@ -9,8 +9,8 @@ __all__ = ['FORMAT', 'define', 'differences', 'definition_in', 'begin', 'SwarmFo
            'repeat_runs', 'retrain', 'corpus_of', 'export_run', 'main', 'bits_per_byte']
 
 # %% ../nbs/45_training.ipynb #d6606181
-import argparse, ctypes, dataclasses, fcntl, json, math, multiprocessing, os, platform, secrets, signal
-import subprocess, sys, threading, time, traceback, warnings
+import argparse, ctypes, dataclasses, fcntl, json, math, multiprocessing.resource_tracker, os, platform, secrets
+import signal, subprocess, sys, threading, time, traceback, warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -695,6 +695,7 @@ def _round(swarm, corpus, todo, n_jobs, options):
 @contextmanager
 def _without_interrupts():
     "Hold Ctrl-C back for a moment; processes that are started meanwhile never get it, not even while they import."
+    multiprocessing.resource_tracker.ensure_running()   # which would lift the block if it began inside of it
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try: yield
     finally: signal.pthread_sigmask(signal.SIG_SETMASK, before)
