@@ -680,11 +680,9 @@ def _killed(swarm):
 
 # %% ../nbs/45_training.ipynb #7c1d5e0d
 def _caller():
-    "Return the number of this process where joblib's workers will be its children; None where they are not."
+    "Return the number of this process where the workers will be its children, as loky's are; None where they are not."
     from joblib.parallel import get_active_backend
-    backend = type(get_active_backend()[0]).__name__
-    forks = multiprocessing.get_start_method() == 'fork'
-    return os.getpid() if backend == 'LokyBackend' or backend == 'MultiprocessingBackend' and forks else None
+    return os.getpid() if type(get_active_backend()[0]).__name__ == 'LokyBackend' else None
 
 def _round(swarm, corpus, todo, n_jobs, options):
     "Hand out groups to workers; gives the state of each as it comes back."
