@@ -573,9 +573,15 @@ def save_fit(
 # %% ../nbs/57_choice.ipynb #c5799c62
 _NUMBERS = [c for c in COLUMNS if c not in ('target', 'law', 'left_out')]
 _ROW = {'target': str, 'law': str, 'left_out?': (str, None)} | {f'{c}?': (float, None) for c in _NUMBERS}
-_TARGET = {'law': str, 'higher': bool, 'unit': str, 'settings': dict, 'low?': (float, None), 'high?': (float, None)}
+_TARGET = {'law': str, 'higher': bool, 'unit': str, 'settings': {str: (float, str, bool, None)}, 'low?': (float, None), 'high?': (float, None)}
 _FORM = {'targets': {str: _TARGET}, 'comparison': [_ROW], 'data': str, 'notes?': [str], 'versions?': {str: str},
          'noise?': ({str: str}, None), 'rule?': str}   # of `fit.json`
+
+def _not_compared(told):
+    "Name a target whose law is not among those that were compared."
+    rows = {(row['target'], row['law']) for row in told['comparison']}
+    for t, target in told['targets'].items():
+        if (t, target['law']) not in rows: return f"'comparison' has no row of {target['law']!r} for {t!r}"
 
 def _read_fit(folder):
     "Read `fit.json`, or say why it cannot be read."
@@ -587,7 +593,7 @@ def _read_fit(folder):
     if told.get('format') != FORMAT:
         raise ValueError(f'{path}: format {told.get("format")!r}; this version reads format {FORMAT}: {_AGAIN}')
     verify(folder, [path.name, *(f'{name}.parquet' for name in _TABLES)], _AGAIN)
-    wrong = misfit(told, _FORM)
+    wrong = misfit(told, _FORM) or _not_compared(told)
     if wrong: raise Damaged(f'{path}: is not a fit: {wrong}: {_AGAIN}')
     return told
 
@@ -611,8 +617,17 @@ _OWN = ('format', 'targets', 'comparison', 'data')   # what `write_fit` puts bes
 
 def _metric(path, target, told):
     "Read what is kept of a target."
-    if told['law'] not in LAWS: raise ValueError(f'{path}: {unknown("law", told["law"], LAWS)}')
-    return Metric(target, told['higher'], told['unit'], told.get('low'), told.get('high'))
+    try: law_named(told['law'])
+    except ValueError as e: raise ValueError(f'{path}: {e}') from None
+    try: return Metric(target, told['higher'], told['unit'], told.get('low'), told.get('high'))
+    except ValueError as e: raise ValueError(f'{path}: target {e}') from None
+
+def _check_settings(path, fit):
+    "Refuse a setting that its law does not have."
+    for t, given in fit.settings.items():
+        known = law_named(fit.laws[t]).scaled(fit.domains, t, fit.losses[t]).get_params()
+        for name in given:
+            if name not in known: raise ValueError(f'{path}: {unknown(f"setting of {fit.laws[t]}", name, known)}')
 
 def load_fit(
     folder: str | Path,  # that `save_fit` wrote, or the result of the stage that fits
@@ -630,5 +645,7 @@ def load_fit(
         said = f'{folder}: fitted with {", ".join(other)}: the same laws fitted here may give other numbers'
         warnings.warn(said, stacklevel=2)
     fit = Fit(X, values, metrics, laws, _read_comparison(told['comparison']), predictions, settings, meta, others)
-    if _is_that_of(fit, told): return fit
-    raise Damaged(f'{folder}: the tables are not those that were fitted: they were changed since; {_AGAIN}')
+    if not _is_that_of(fit, told):
+        raise Damaged(f'{folder}: the tables are not those that were fitted: they were changed since; {_AGAIN}')
+    _check_settings(folder/'fit.json', fit)
+    return fit

@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 import regmix
-from .files import refuse_taken, sha256_of, unknown, versions, whole_folder, write_file
+from .files import (Damaged, misfit, read_json, recover, refuse_taken, sealed, sha256_of, unknown, versions,
+                          whole_folder, write_file)
 from .installed import list_packages, read_installed
 from .text import (Document, LowestRanks, Problems, Reader, check_case, check_domain_name, describe_option,
                          domain_name, domains_named, hash_text, option_for, read_folder, read_pile, some_of,
@@ -548,7 +549,7 @@ def corpus_digest(manifest: dict) -> str: # a SHA-256 in hexadecimal
 def _write_manifest(folder: Path, manifest: dict):
     "Give the manifest its digest, and write it."
     manifest = manifest | {'digest': corpus_digest(manifest)}
-    write_file(folder/'corpus.json', json.dumps(manifest, indent=1, ensure_ascii=False) + '\n')
+    write_file(folder/'corpus.json', json.dumps(sealed(manifest), indent=1, ensure_ascii=False) + '\n')
 
 # %% ../nbs/25_corpora.ipynb #836b31a1
 def _refuse_other(folder: Path):
@@ -646,7 +647,7 @@ def build_corpus(documents,                          # a reader, a list, or a fu
     _check_options(split, vocab_size, context)
     read, folder = _rereadable(documents), Path(folder)
     _refuse_other(folder)
-    with whole_folder(folder, overwrite) as new:
+    with whole_folder(folder, overwrite, manifest=False) as new:   # corpus.json is one
         split, sample, looks = _first_pass(read, split, context, tokenizer == 'bpe')
         _warn(getattr(documents, 'problems', Problems()).notes)
         for attempt in range(2):
@@ -703,15 +704,25 @@ def load_corpus(folder: str | Path, # holds corpus.json
     return Corpus(folder)
 
 # %% ../nbs/25_corpora.ipynb #1ef60cdd
+_COUNTS = [f'{side}_{what}' for side in SIDES for what in ('tokens', 'bytes', 'documents')]
+_HASHES = ['train_sha256', 'valid_sha256', 'docs_sha256']
+_DOMAIN = dict.fromkeys([*_COUNTS, 'duplicates', 'bad_lines'], int) | dict.fromkeys(_HASHES, str)
+_FORM = {'name': str, 'digest': str, 'dtype': str, 'source': dict, 'split': dict, 'domains': {str: _DOMAIN},
+         'tokenizer': {'vocab_size': int, 'eos': int, 'eos_token': str, 'sha256': str}, 'notes?': [str]}
+_AGAIN = 'build the corpus again'
+
 def _read_manifest(path: Path) -> dict:
     "Read a corpus.json, or raise an error that says what is wrong with it."
+    recover(path.parent)
     if not path.is_file():
         raise FileNotFoundError(f"{path.parent}: there is no corpus.json, so no corpus: build one with build_corpus")
-    try: manifest = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as e: raise ValueError(f"{path}: broken JSON ({e}): build the corpus again") from e
+    manifest = read_json(path, {}, 'a corpus', _AGAIN)
     found = manifest.get('format')
-    if found != FORMAT:
-        raise ValueError(f"{path}: format {found!r}; this version reads format {FORMAT}: build the corpus again")
+    if found != FORMAT: raise ValueError(f"{path}: format {found!r}; this version reads format {FORMAT}: {_AGAIN}")
+    wrong = misfit(manifest, _FORM)
+    if not wrong and manifest['dtype'] not in ('<u2', '<u4'): wrong = f"'dtype' is {manifest['dtype']!r}, not <u2 or <u4"
+    if wrong: raise Damaged(f'{path}: is not a corpus: {wrong}: {_AGAIN}')
+    for d in manifest['domains']: check_domain_name(d, str(path))   # files are named after it
     return manifest
 
 # %% ../nbs/25_corpora.ipynb #1ceb47ed
@@ -737,6 +748,7 @@ Corpus.tokens, Corpus.prior = _tokens, property(_prior)
 # %% ../nbs/25_corpora.ipynb #12ee0c1e
 def _tokenizer(self: Corpus): # a tokenizers.Tokenizer, which has `decode`
     "Load the tokenizer."
+    _check_file(self, 'tokenizer.json', self.manifest['tokenizer']['sha256'])
     tok = load_tokenizer(self.folder)[0]
     _ready(tok, self.manifest['tokenizer']['eos_token'])
     return tok
@@ -761,8 +773,9 @@ Corpus.tokenizer, Corpus.bytes_per_token, Corpus.token_bytes = property(_tokeniz
 # %% ../nbs/25_corpora.ipynb #f9c6adbb
 def _documents(self: Corpus, domain: str) -> pd.DataFrame: # start, length (tokens, with the text's end), bytes, host
     "List the validation documents of a domain."
-    self.facts(domain)
-    return pq.read_table(self.folder/'valid'/f'{domain}.docs.parquet').to_pandas()
+    name = f'valid/{domain}.docs.parquet'
+    _check_file(self, name, self.facts(domain)['docs_sha256'], _hash_rows)
+    return pq.read_table(self.folder/name).to_pandas()
 
 def _hosts(self: Corpus, domain: str) -> pd.DataFrame: # index host; tokens, documents, bytes; most tokens first
     "List the hosts of a domain's validation documents."
@@ -801,8 +814,9 @@ def _check_file(self: Corpus, name: str, expected: str, found: Callable = sha256
         raise ValueError(f"{path}: not what corpus.json says: the file was changed or damaged; build the corpus again")
 
 def _hash_rows(path: Path) -> str:
-    "Hash the rows of a table, as the manifest does."
-    return _hash_json(list(zip(*pq.read_table(path).to_pydict().values())))
+    "Hash the rows of a table, as the manifest does; a table that cannot be read has no hash."
+    try: return _hash_json(list(zip(*pq.read_table(path).to_pydict().values())))
+    except Exception: return ''   # damaged bytes make for errors of many types
 
 # %% ../nbs/25_corpora.ipynb #bebfe538
 def _verify(self: Corpus) -> Corpus:
@@ -856,7 +870,7 @@ def filter_corpus(corpus: Corpus,
                          'give one truth value a document, for every domain')
     if not any(np.any(keep[d]) for d in corpus.domains): raise ValueError('no document is kept')
     _refuse_other(folder)
-    with whole_folder(folder, overwrite) as new:
+    with whole_folder(folder, overwrite, manifest=False) as new:   # corpus.json is one
         for side in SIDES: (new/side).mkdir()
         shutil.copy(corpus.folder/'tokenizer.json', new)
         domains = {d: _filter_domain(corpus, d, keep[d], new, sizes) for d in corpus.domains}

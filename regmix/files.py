@@ -306,7 +306,7 @@ def read_json(
     "Read a JSON file of a given form, or raise ValueError with one sentence."
     after = mend and f': {mend}'
     try: value = _parsed(Path(path).read_bytes())
-    except ValueError as e: raise Damaged(f'{path}: not readable as JSON: {e}{after}') from None
+    except ValueError as e: raise Damaged(f'{path}: broken JSON ({e}){after}') from None
     wrong = None if form is None else misfit(value, form)
     if wrong: raise Damaged(f'{path}: is not {what or "what was expected"}: {wrong}{after}')
     return _unsealed(value, path, after)

@@ -266,7 +266,7 @@ def save_proposal(proposal: Proposal, path: str | Path, overwrite: bool = False,
 
 # %% ../nbs/66_proposals.ipynb #fac49b0a
 _MAYBE = (float, None)   # NaN is kept as null
-_PREDICTED = {'value': _MAYBE, 'low': _MAYBE, 'high': _MAYBE, 'under the prior?': _MAYBE}
+_PREDICTED = {'value': float, 'low': _MAYBE, 'high': _MAYBE, 'under the prior?': _MAYBE}
 _SPAN = {'low': _MAYBE, 'median': _MAYBE, 'high': _MAYBE}
 _SUPPORT = {'edge': [str], 'furthest': bool, 'widened': bool, 'run?': (str, None), 'outside?': ({str: float}, None)}
 _FORM = {'mixture': {str: float}, 'predicted?': ({str: _PREDICTED}, None), 'gap?': _MAYBE, 'distance?': _MAYBE,
@@ -275,10 +275,16 @@ _FORM = {'mixture': {str: float}, 'predicted?': ({str: _PREDICTED}, None), 'gap?
          'settings?': (dict, None), 'laws?': ({str: str}, None), 'data?': (str, None), 'caveats?': [str]}
 
 def _check_names(path, told):
-    "Refuse a domain that a part of a proposal names and its mixture does not."
-    for part in ('epochs', 'stability'):
-        strange = [d for d in told.get(part) or {} if d not in told['mixture']]
-        if strange: raise ValueError(f'{path}, {part!r}: {unknown("domain", strange[0], told["mixture"])}')
+    "Refuse a name in one part of a proposal that another part does not know, and half an interval."
+    outside, predicted = (told.get('support') or {}).get('outside') or {}, told.get('predicted') or {}
+    for part, names, known in (('epochs', told.get('epochs') or {}, told['mixture']),
+                               ('stability', told.get('stability') or {}, told['mixture']),
+                               ('support.outside', outside, predicted)):
+        for name in names:
+            if name not in known: raise ValueError(f'{path}, {part!r}: {unknown("name", name, known)}')
+    for t, p in predicted.items():
+        if (p['low'] is None) != (p['high'] is None):
+            raise ValueError(f'{path}: what is predicted of {t!r} has one end of an interval only: give both, or null')
 
 def _read_proposal(path) -> dict:
     "Read what a JSON file says beside a mixture; nothing if it is no proposal."

@@ -367,7 +367,7 @@ def _read_mixtures(folder):
                   'put it back, or train in another folder')
 
 # %% ../nbs/15_swarms.ipynb #823b223b
-_META = {'name?': str, 'notes?': [str], 'seeds?': list, 'prior?': {str: float}, 'bytes_per_token?': {str: float},
+_META = {'name?': str, 'notes?': [str], 'seeds?': [(int, str, None)], 'prior?': {str: float}, 'bytes_per_token?': {str: float},
          'broken?': [{'run': str}]}   # what is read by others; the rest is anything
 
 def _load_folder(folder):
