@@ -366,7 +366,7 @@ class Checkpoints:
     def __call__(self, group: Group):
         if time.monotonic() - self.told > 2:
             self.check()
-            self.stem.with_suffix('.step').write_text(str(group.step))
+            write_file(self.stem.with_suffix('.step'), str(group.step))
             self.told = time.monotonic()
         if time.monotonic() - self.saved < self.every: return
         save_checkpoint(group, self.stem.with_suffix('.ckpt'), self.generation or '')

@@ -316,13 +316,13 @@ BLOCKS = {  # what opens a block of `whole_file` or `whole_folder`: the test tha
     'corpora.build_corpus': 'test_corpora', 'corpora.filter_corpus': 'as build_corpus',
     'models.export': 'test_models, where it fails', 'tasks._publish': 'as save_swarm',
     'cli._write_mixtures': 'as save_swarm', 'proxies.save_checkpoint': 'as write_file',
-    'training.save_weights': 'as write_file'}
+    'training.save_weights': 'as write_file', 'training._replace': 'as save_swarm'}
 DIRECT = {  # what writes otherwise, and where to
     **dict.fromkeys(('choice._write_table', 'swarms.save_swarm', 'files.write_tables', 'models.export', 'tasks._write',
                      'tasks._publish', 'corpora._write_tokenizer', 'corpora._write_rows', 'corpora._filter_domain',
                      'corpora.filter_corpus', 'corpora.append'), 'into a folder on its way'),
     **dict.fromkeys(('files.write_file', 'proxies.save_checkpoint', 'training.save_weights'), 'into a file on its way'),
-    **dict.fromkeys(('figures.save_figure', 'report.as_svg'), 'into memory'), 'training.locked': 'a lock, which is empty',
+    **dict.fromkeys(('figures.save_figure', 'report.as_svg'), 'into memory'), 'training.locked': 'a lock',
     'files._why_no_room': 'to see whether a disk is full', 'evaluation._build': 'into a temporary folder'}
 OPENS = {'whole_file', 'whole_folder', 'new_result'}
 PUTS = {'write_text', 'write_bytes', 'write_table', 'copytree', 'copyfile', 'save_pretrained', 'savefig', 'tofile', 'dump'}
