@@ -573,7 +573,8 @@ def save_fit(
 # %% ../nbs/57_choice.ipynb #c5799c62
 _NUMBERS = [c for c in COLUMNS if c not in ('target', 'law', 'left_out')]
 _ROW = {'target': str, 'law': str, 'left_out?': (str, None)} | {f'{c}?': (float, None) for c in _NUMBERS}
-_TARGET = {'law': str, 'higher': bool, 'unit': str, 'settings': {str: (float, str, bool, None)}, 'low?': (float, None), 'high?': (float, None)}
+_TARGET = {'law': str, 'higher': bool, 'unit': str, 'settings': {str: (float, str, bool, None)},
+           'low?': (float, None), 'high?': (float, None)}
 _FORM = {'targets': {str: _TARGET}, 'comparison': [_ROW], 'data': str, 'notes?': [str], 'versions?': {str: str},
          'noise?': ({str: str}, None), 'rule?': str}   # of `fit.json`
 

@@ -228,7 +228,7 @@ def _write_mixtures(table, out, overwrite):
         raise ValueError(f'{out}: write .csv, .parquet, or a folder of YAML files (a name without an ending)')
     if out.exists() and (not out.is_dir() or any(p.suffix != '.yaml' for p in out.iterdir())):
         raise FileExistsError(f'{out} holds something else than mixtures; it is not replaced')
-    with whole_folder(out, overwrite) as new: save_mixtures(table, new, prefix='')
+    with whole_folder(out, overwrite, manifest=False) as new: save_mixtures(table, new, prefix='')
 
 def _prior_of(source, **text):
     "Read the shares of domains from a file, a corpus or a swarm; of any other text, build the corpus first."

@@ -720,7 +720,8 @@ def _read_manifest(path: Path) -> dict:
     found = manifest.get('format')
     if found != FORMAT: raise ValueError(f"{path}: format {found!r}; this version reads format {FORMAT}: {_AGAIN}")
     wrong = misfit(manifest, _FORM)
-    if not wrong and manifest['dtype'] not in ('<u2', '<u4'): wrong = f"'dtype' is {manifest['dtype']!r}, not <u2 or <u4"
+    dtype = manifest.get('dtype')
+    if not wrong and dtype not in ('<u2', '<u4'): wrong = f"'dtype' is {dtype!r}, not <u2 or <u4"
     if wrong: raise Damaged(f'{path}: is not a corpus: {wrong}: {_AGAIN}')
     for d in manifest['domains']: check_domain_name(d, str(path))   # files are named after it
     return manifest

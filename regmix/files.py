@@ -130,14 +130,13 @@ def _bytes_in(path: Path) -> int:
 # %% ../nbs/05_files.ipynb #55db21a0
 def _no_room(path: Path, new: Path, code: int, e: Exception, needed: int | None) -> DiskFull:
     "Make the error that says what could not be written, and what is kept."
-    known = getattr(e, 'needed', needed)
-    total = (_bytes_in(new) if new.is_dir() or known is None else 0) + (known or 0)
-    inner = getattr(e, 'path', None)
-    what = path if inner is None else path/inner.relative_to(new) if inner.is_relative_to(new) else inner
+    file, needed = (e.path, e.needed) if isinstance(e, DiskFull) else (new, needed)   # one inside a folder, or this one
+    what = path/file.relative_to(new) if file.is_relative_to(new) else file
+    known = needed is not None and not new.is_dir()
+    total, free = needed if known else _bytes_in(new) + (needed or 0), shutil.disk_usage(path.parent).free
     kept = 'what was there before is kept' if os.path.lexists(path) else 'nothing is left of it'
-    least, free = '' if known and not new.is_dir() else 'at least ', shutil.disk_usage(path.parent).free
-    text = (f'{what}: {os.strerror(code)}: {least}{total:,} bytes were needed for {path.name}, {free:,} are free; '
-            f'it was not written, and {kept}: make room, and call again')
+    text = (f'{what}: {os.strerror(code)}: {"" if known else "at least "}{total:,} bytes were needed for {path.name}, '
+            f'{free:,} are free; it was not written, and {kept}: make room, and call again')
     return DiskFull(text, what, total, code)
 
 @contextmanager

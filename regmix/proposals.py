@@ -267,7 +267,7 @@ def save_proposal(proposal: Proposal, path: str | Path, overwrite: bool = False,
 # %% ../nbs/66_proposals.ipynb #fac49b0a
 _MAYBE = (float, None)   # NaN is kept as null
 _PREDICTED = {'value': float, 'low': _MAYBE, 'high': _MAYBE, 'under the prior?': _MAYBE}
-_SPAN = {'low': _MAYBE, 'median': _MAYBE, 'high': _MAYBE}
+_SPAN = {'low': _MAYBE, 'high': _MAYBE, 'median?': _MAYBE}
 _SUPPORT = {'edge': [str], 'furthest': bool, 'widened': bool, 'run?': (str, None), 'outside?': ({str: float}, None)}
 _FORM = {'mixture': {str: float}, 'predicted?': ({str: _PREDICTED}, None), 'gap?': _MAYBE, 'distance?': _MAYBE,
          'usual?': _MAYBE, 'extrapolates?': (bool, None), 'support?': (_SUPPORT, None),
@@ -461,7 +461,10 @@ def caveats(
     told = dict(told or {})
     if told.get('data') not in (None, fit.digest):
         raise ValueError('the proposal was made from another fit (other runs or targets): propose again from this one')
-    if 'mixture' in told: told['mixture'] = dict(told['mixture'])
+    told |= {'mixture': dict(told['mixture'])} if 'mixture' in told else {}
+    strange = [d for d in told.get('mixture', ()) if d not in fit.domains]
+    if strange:
+        raise ValueError(f'the proposal and the fit have other domains: {unknown("domain", strange[0], fit.domains)}')
     return [sentence for caveat in CAVEATS for sentence in caveat(fit, told)]
 
 # %% ../nbs/66_proposals.ipynb #7b2f1d0b

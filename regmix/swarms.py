@@ -285,8 +285,13 @@ def save_swarm(swarm: Swarm,
     return Path(folder)
 
 # %% ../nbs/15_swarms.ipynb #a1165eec
+def _read_csv(path):
+    try: return pd.read_csv(path)
+    except ValueError as e:   # it is empty, uneven, or no text
+        raise ValueError(f'{path}: not readable as CSV ({e}): save it as UTF-8 text with a header') from None
+
 def _read_runs(path):
-    table = pd.read_csv(path)
+    table = _read_csv(path)
     key = next((c for c in ('run', 'index') if c in table.columns), table.columns[0])
     names = table[key].map(lambda v: str(int(v)) if isinstance(v, float) and v.is_integer() else str(v))
     return table.drop(columns=key).set_index(pd.Index(names, name='run'))
@@ -295,7 +300,7 @@ def _read_runs(path):
 def _load_pair(mixtures_csv, losses_csv, tokens=1):
     "Load a swarm from two CSV files; losses may be wide, or long."
     mixtures = check_mixtures(_read_runs(mixtures_csv), tolerance=0.005)
-    table = pd.read_csv(losses_csv)
+    table = _read_csv(losses_csv)
     if not {'run', 'domain', 'loss'} <= set(table.columns): table = long_losses(_read_runs(losses_csv), tokens)
     elif 'tokens' not in table.columns: table = table.assign(tokens=tokens)
     losses = check_losses(table, list(mixtures.index), str(losses_csv))
@@ -363,12 +368,12 @@ def _read_mixtures(folder):
     told = read_json(definition, {'mixtures': str, 'seeds': list}, 'the definition of a swarm', mend)
     table = table.iloc[:len(told['seeds'])]
     if mixtures_digest(table) == told['mixtures']: return table
-    raise Damaged(f'{path}: not the mixtures that definition.json stands for: one of the two was changed or is damaged; '
-                  'put it back, or train in another folder')
+    raise Damaged(f'{path}: not the mixtures that definition.json stands for: one of the two was changed '
+                  'or is damaged; put it back, or train in another folder')
 
 # %% ../nbs/15_swarms.ipynb #823b223b
-_META = {'name?': str, 'notes?': [str], 'seeds?': [(int, str, None)], 'prior?': {str: float}, 'bytes_per_token?': {str: float},
-         'broken?': [{'run': str}]}   # what is read by others; the rest is anything
+_META = {'name?': str, 'notes?': [str], 'seeds?': [(int, str, None)], 'prior?': {str: float},
+         'bytes_per_token?': {str: float}, 'broken?': [{'run': str}]}   # what is read by others; the rest is anything
 
 def _load_folder(folder):
     "Load what `save_swarm` wrote, or what was trained, each file checked."
@@ -377,8 +382,8 @@ def _load_folder(folder):
     meta = read_json(folder/'swarm.json', _META, 'what a swarm says of itself', mend)
     name, hosts = meta.pop('name', folder.name), folder/'hosts.parquet'
     hosts = read_parquet(hosts, ('run',), mend).set_index('run') if hosts.is_file() else None
-    losses = read_parquet(folder/'losses.parquet', tuple(LOSS_COLUMNS), mend)
-    try: return Swarm(name, _read_mixtures(folder), losses, meta, hosts)
+    mixtures, losses = _read_mixtures(folder), read_parquet(folder/'losses.parquet', tuple(LOSS_COLUMNS), mend)
+    try: return Swarm(name, mixtures, losses, meta, hosts)
     except (ValueError, TypeError) as e: raise type(e)(f'{folder}: {e}') from None
 
 # %% ../nbs/15_swarms.ipynb #443fae32

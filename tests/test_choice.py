@@ -14,7 +14,7 @@ import regmix.choice as choice
 from regmix.choice import (COLUMNS, LawRegressor, best_possible, best_ranked, choose, compare_laws, fit_given, fit_swarm,
                            is_noise, load_fit, make_folds, measured_on, not_told_apart, out_of_fold, predict_unseen,
                            regret_draws, rho_behind, save_fit, scaled_law, score_unseen, why_chosen, write_fit)
-from regmix.files import load_result, new_result, write_tables
+from regmix.files import load_result, new_result, seal, write_tables
 from regmix.laws import LAWS, LawSpec, in_unit_of, spread
 from regmix.measures import rho_interval
 from regmix.swarms import Swarm, long_losses
@@ -237,6 +237,7 @@ def test_other_versions_are_told(fit, tmp_path, package):
     if package: told["versions"][package] = "0.1"
     told["versions"]["pandas"] = "0.1"        # of no concern
     (home/"fit.json").write_text(json.dumps(told))
+    seal(home)                                # as if that version had written it
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         load_fit(home)

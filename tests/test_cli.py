@@ -49,7 +49,7 @@ def fitted(line=f"fit --mixtures m.csv --losses l.csv --target val_loss {LAWS} -
 def test_from_tables_to_a_report(room):
     out, err = fitted()
     assert "* log-linear" in out and "regret" in out and "chosen: log-linear" in out and "fit: saved" in out and not err
-    assert sorted(p.name for p in Path("fit").iterdir()) == ["fit.json", "losses.parquet", "mixtures.parquet", "out_of_fold.parquet"]
+    assert sorted(p.name for p in Path("fit").iterdir()) == ["fit.json", "losses.parquet", "manifest.json", "mixtures.parquet", "out_of_fold.parquet"]
     out, _ = ask("propose fit --prior tokens.json --kl 0.05 --available tokens.json --tokens 5e9 --stability 3 --extrapolate --out p.json")
     assert re.search(r"^code +0\.8000 +0\.1754 +4\.00", out, re.M) and "under the prior" in out and "distance to the nearest" in out and "19 in 20 trained mixtures have a neighbour within" in out
     told = json.loads(Path("p.json").read_text())

@@ -167,7 +167,7 @@ def test_the_shell_takes_what_the_stages_write(tmp_path):
     assert "90%" in page and "under the prior" in page and "The law was given, not chosen." in page and "recipe paper" in page
     told = json.loads(shell(["propose", str(home), "--stability", "0", "--out", str(tmp_path/"p.json"), "--json"]))
     assert told["data"] == fit.digest and set(told) >= {"mixture", "predicted", "distance", "usual", "gap", "epochs", "caveats", "laws"}
-    assert set(json.loads(path.read_text())) - {"fit", "prior", "settings", "data", "laws", "caveats"} <= set(told)
+    assert set(json.loads(path.read_text())) - {"fit", "prior", "settings", "data", "laws", "caveats", "seal"} <= set(told)
     shell(["report", str(home), str(tmp_path/"p.json"), "--out", str(tmp_path/"q.html")])
 
 

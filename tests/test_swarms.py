@@ -1,11 +1,13 @@
 """Swarms: three sources, one object; nothing half-written, nothing silently dropped."""
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regmix.swarms import Swarm, join_swarms, load_swarm, long_losses, save_swarm
+from regmix.swarms import Swarm, join_swarms, load_swarm, long_losses, mixtures_digest, save_swarm
 
 
 def make(n=6, d=4, targets=3, seed=0, tokens=1000):
@@ -116,3 +118,34 @@ def test_a_domain_that_came_later_has_weight_0_before():
     whole = join_swarms("both", [one, later])
     assert (whole.mixtures["news"][:6] == 0).all() and (whole.mixtures["domain3"][6:] == 0).all()
     assert any("a domain that came later" in n for n in whole.meta["notes"]) and any("only one of them says its configuration" in n for n in whole.meta["notes"])
+
+
+def begun(tmp_path):
+    "A swarm's folder as training leaves it: the definition holds the digest of the mixtures."
+    mixtures, wide, losses = make()
+    home = save_swarm(Swarm("s", mixtures, losses), tmp_path/"s")
+    (home/"definition.json").write_text(json.dumps({"mixtures": mixtures_digest(mixtures), "seeds": [0] * len(mixtures)}))
+    return home, mixtures
+
+
+@pytest.mark.parametrize("swap", [lambda m: m.set_axis([*m.columns[[1, 0]], *m.columns[2:]], axis=1),
+                                  lambda m: m.set_axis(["r1", "r0", *m.index[2:]]), lambda m: m.iloc[::-1], lambda m: m.iloc[:-1]])
+def test_mixtures_with_swapped_names_are_refused(tmp_path, swap):
+    home, mixtures = begun(tmp_path)
+    assert load_swarm(home).mixtures.equals(mixtures.rename_axis("run"))
+    swap(mixtures).rename_axis("run").reset_index().to_parquet(home/"mixtures.parquet", index=False)
+    with pytest.raises(ValueError, match="mixtures.parquet: not the mixtures that definition.json stands for"): load_swarm(home)
+
+
+def test_rows_that_somebody_is_adding_do_not_count_yet(tmp_path):
+    home, mixtures = begun(tmp_path)
+    more = pd.concat([mixtures, mixtures.iloc[:1].rename({"r0": "new"})])
+    more.rename_axis("run").reset_index().to_parquet(home/"mixtures.parquet", index=False)
+    assert list(load_swarm(home).mixtures.index) == list(mixtures.index)
+
+
+def test_a_folder_without_a_manifest_is_read_with_a_note(tmp_path):
+    mixtures, _, losses = make()
+    home = save_swarm(Swarm("s", mixtures, losses), tmp_path/"s")
+    (home/"manifest.json").unlink()
+    with pytest.warns(UserWarning, match="has no manifest.json"): assert len(load_swarm(home)) == 6
