@@ -721,6 +721,7 @@ def train_swarm(
                       add)
     corpus, folder, device, mixtures, definition = asked
     corpus.verify()   # the tokens are those that the digest stands for
+    if overwrite and _is_another(folder, definition): _try_group(mixtures, corpus, config, definition, device, method)
     with _prepared(folder, definition, mixtures, overwrite, add) as swarm:
         try: _train_all(swarm, corpus, device, n_jobs, progress, dict(every=every, method=method, keep=keep))
         except KeyboardInterrupt:
@@ -777,6 +778,11 @@ def _as_asked(mixtures, corpus, folder, config, seeds, group, device, precision,
     definition = define(mixtures, corpus, config, seeds, group or group_size(model, config, device), precision, method)
     if add: mixtures, definition = grown(folder, mixtures, definition)
     return corpus, folder, device, mixtures, definition
+
+def _try_group(mixtures, corpus, config, definition, device, method):
+    "Make one group and drop it: what cannot be made is refused before a swarm is thrown away for it."
+    size, dtype = definition['group'], getattr(torch, definition['precision'])
+    (method or Group)(corpus, mixtures.iloc[:size], config, definition['seeds'][:size], device, dtype)
 
 def _check_measures(corpus, mixtures, config, method):
     "Raise now what would be raised in every group."

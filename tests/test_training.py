@@ -432,6 +432,8 @@ def test_what_is_refused_throws_nothing_away(corpus, mixtures, tmp_path):
     for table, given, why in ((few, dict(seeds=[-1]), "seed -1"), (few, dict(seeds=[0.5]), "seed 0.5"), (few, dict(config=wide), "fewer than one sequence"),
                               (few, dict(config=dataclasses.replace(QUICK, model="9K")), "model"), (few.set_axis(["../../x"]), {}, "another name"), (few / 2, {}, "0.5")):
         with pytest.raises(ValueError, match=why): train_swarm(table, copy, folder, **{"config": QUICK, "n_jobs": 1, "progress": False, "overwrite": True} | given)
+    def too_large(*given): raise MemoryError("no room")
+    with pytest.raises(MemoryError): train_swarm(few, copy, folder, QUICK, n_jobs=1, progress=False, overwrite=True, method=too_large)
     data = bytearray((copy/"valid/law.bin").read_bytes())
     data[9] ^= 1
     (copy/"valid/law.bin").write_bytes(data)
