@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .figures import COLOURS, with_interval
+from .figures import COLOURS, as_label, with_interval
 from .files import BUILD, load_result
 from .laws import choice_cost
 from .measures import draws_interval
@@ -324,7 +324,7 @@ def draw_guards(
     margins = o.made['margins']
     ax.plot(margins, kept[margins], 'o-')
     ax.axhline(1, color='0.6', linewidth=0.8, linestyle='--')
-    share = f'share of the gain on {domain_title(o.target)}'
+    share = f'share of the gain on {as_label(domain_title(o.target))}'
     ax.set(xlabel='margin (nats per token)', ylabel=share, ylim=(0, 1.05), title='what guards cost')
 
 # %% ../nbs/82_analysis.ipynb #d9c1907f
@@ -340,7 +340,7 @@ def draw_front(
     ax.plot(o.front['first'], o.front['second'], color=COLOURS[0], label='front, predicted')
     mean = prior[o.rest].mean()
     ax.plot(prior[o.target], mean, '*', color=COLOURS[1], markersize=8, label='the prior, predicted')
-    name = f'{domain_title(o.target)} (nats per token)'
+    name = f'{as_label(domain_title(o.target))} (nats per token)'
     ax.set(xlabel=name, ylabel='mean of the other losses', title='one against the rest')
     ax.legend(loc='upper center', bbox_to_anchor=(0.5, -0.22), fontsize=6)
 
@@ -403,8 +403,8 @@ def draw_runs(
 ):
     "Draw real runs by two of their weights, coloured by a loss."
     points = ax.scatter(X[three[0]], X[three[1]], c=y, s=7, cmap='viridis', linewidths=0)
-    ax.set_xlabel(f'weight of {domain_title(three[0])}')
-    ax.set_ylabel(f'weight of {domain_title(three[1])}')
+    ax.set_xlabel(f'weight of {as_label(domain_title(three[0]))}')
+    ax.set_ylabel(f'weight of {as_label(domain_title(three[1]))}')
     ax.figure.colorbar(points, ax=ax, label=label)
 
 # %% ../nbs/82_analysis.ipynb #4bc20a52
@@ -419,9 +419,10 @@ def draw_field(
     field = ax.scatter(grid[three[0]], grid[three[1]], c=predicted, s=6, marker='s', cmap='viridis', linewidths=0)
     at = best[three[0]], best[three[1]]
     ax.plot(*at, marker='*', color=COLOURS[1], markersize=12, markeredgecolor='white', clip_on=False)
-    ax.set_xlabel(f'weight of {domain_title(three[0])}')
-    ax.set_ylabel(f'weight of {domain_title(three[1])}')
-    ax.text(0.97, 0.97, f'{domain_title(three[2])}:\nthe rest', transform=ax.transAxes, ha='right', va='top')
+    ax.set_xlabel(f'weight of {as_label(domain_title(three[0]))}')
+    ax.set_ylabel(f'weight of {as_label(domain_title(three[1]))}')
+    rest = f'{as_label(domain_title(three[2]))}:\nthe rest'
+    ax.text(0.97, 0.97, rest, transform=ax.transAxes, ha='right', va='top')
     ax.figure.colorbar(field, ax=ax, label='predicted loss\n(nats per token)')
 
 # %% ../nbs/82_analysis.ipynb #fc3e082e
@@ -441,5 +442,5 @@ def draw_weights(
     ax.set_yscale('log')
     ax.set_ylim(0.8 * edge, 1.5)
     ax.set_ylabel(f'weight ({edge:.4f} and less at the edge)\nmedian and middle 80%')
-    ax.set_xticks(x, [domain_title(d) for d in order], rotation=45, ha='right')
+    ax.set_xticks(x, [as_label(domain_title(d)) for d in order], rotation=45, ha='right')
     ax.legend(loc='upper right')

@@ -14,10 +14,18 @@ from typing import Annotated
 import typer
 
 from . import __version__
+from .shell import error_line, put, run_main, say as _say, tell
 
 # %% ../nbs/95_cli.ipynb #332dfaf1
+class _Commands(typer.core.TyperGroup):
+    "All commands; what one of them lets through is still one line and a number."
+    def main(self, *args, standalone_mode=True, **more):
+        main = super().main
+        if not standalone_mode: return main(*args, standalone_mode=False, **more)
+        raise SystemExit(run_main(lambda: main(*args, **more)))
+
 app = typer.Typer(
-    name='regmix', no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+    name='regmix', cls=_Commands, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
     context_settings={'help_option_names': ['-h', '--help']},
     help='Which mixture of text domains should a language model be trained on? Learn it from many small runs (RegMix).')
 
@@ -38,22 +46,10 @@ _Version = _option(bool, 'Print the version and leave.', '--version', callback=_
 def _main(version: _Version = False): pass
 
 # %% ../nbs/95_cli.ipynb #677ab647
-def _say(text: str): print(f'regmix: {" ".join(str(text).split())}', file=sys.stderr)
-
-_OF_THE_QUESTION = ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError
-
-def _status(e: BaseException) -> int: # what the shell is told of an exception
-    if isinstance(e, KeyboardInterrupt): return 130
-    return 2 if isinstance(e, _OF_THE_QUESTION) else 1
-
-def _message(e: BaseException) -> str:
-    if isinstance(e, KeyboardInterrupt): return str(e) or 'interrupted'
-    if isinstance(e, FileNotFoundError) and e.filename: return f'{e.filename}: there is no such file or folder'
-    return str(e) if isinstance(e, ValueError | OSError | RuntimeError) and str(e) else f'{type(e).__name__}: {e}'
-
 def _json(told) -> str: # one object; nothing heavy is loaded for it where no command has
     from regmix.tables import as_plain
-    return json.dumps(as_plain(told), ensure_ascii=False)
+    plain = (getattr(sys.stdout, 'encoding', None) or 'utf-8').lower() not in ('utf-8', 'utf8')
+    return json.dumps(as_plain(told), ensure_ascii=plain)
 
 # %% ../nbs/95_cli.ipynb #2a5e36dc
 @contextlib.contextmanager
@@ -65,15 +61,17 @@ def _aside():
         warnings.showwarning = lambda message, *a, **k: _say(f'note: {message}')
         yield
 
-def _attempt(f, *args, **kwargs): # plain values, text, exit code
-    "Run a command; an exception becomes a line and a code."
+def _attempt(f, *args, where=None, **kwargs): # plain values, text, exit code
+    "Run a command; an exception becomes a line and a code. `where`: show the traceback, too."
     with _aside():
         try: return *f(*args, **kwargs), 0
         except (Exception, KeyboardInterrupt) as e:
-            _say(_message(e))
-            return {'error': ' '.join(_message(e).split()), 'exit': _status(e)}, '', _status(e)
+            status = tell(e, where=where)
+            return {'error': error_line(e), 'exit': status}, '', status
 
 # %% ../nbs/95_cli.ipynb #98ffbcc2
+_UsageError = typer.BadParameter.__base__   # of click, wherever typer keeps it
+
 def _twice(order) -> str | None: # of the parameters as they were given
     "Find an option that takes one value and was given several times."
     for param in order:
@@ -83,42 +81,47 @@ def _twice(order) -> str | None: # of the parameters as they were given
 class _Once(typer.core.TyperCommand):
     "A command that takes each option once, but for those that may be repeated."
     def parse_args(self, ctx, args):
-        if not ctx.resilient_parsing: self._check(ctx, args)
-        return super().parse_args(ctx, args)
+        if ctx.resilient_parsing: return super().parse_args(ctx, args)
+        given = list(args)
+        try:
+            name = _twice(self.make_parser(ctx).parse_args(args=list(args))[2])
+            if name: raise _UsageError(f'{name} is given twice; it takes one value')
+            return super().parse_args(ctx, args)
+        except _UsageError as e: self._refuse(' '.join(e.format_message().split()), '--json' in given)
 
-    def _check(self, ctx, args):
-        name = _twice(self.make_parser(ctx).parse_args(args=list(args))[2])
-        if name is None: return
-        line = f'{name} is given twice; it takes one value'
+    def _refuse(self, line, as_json):
         _say(line)
-        if '--json' in args: print(_json({'error': line, 'exit': 2}))
+        if as_json: put(_json({'error': line, 'exit': 2}) + '\n')
         raise typer.Exit(2)
 
 # %% ../nbs/95_cli.ipynb #56f0a5de
-def _with_json(f): # every command has --json
-    "Return the signature and the annotations of a command, with one option more."
-    kind = _option(bool, 'Print one JSON object, for machines; messages stay on standard error.', '--json')
-    signature = inspect.signature(f)
-    extra = inspect.Parameter('as_json', inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
-    return signature.replace(parameters=[*signature.parameters.values(), extra]), {**f.__annotations__, 'as_json': kind}
+_Json = _option(bool, 'Print one JSON object, for machines; messages stay on standard error.', '--json')
+_Traceback = _option(bool, 'Show where in the code an error arose.', '--traceback')
+
+def _with_common(f): # every command has --json and --traceback
+    "Return the signature and the annotations of a command, with the options that all have."
+    more, signature = {'as_json': _Json, 'traceback': _Traceback}, inspect.signature(f)
+    only = inspect.Parameter.KEYWORD_ONLY
+    extra = [inspect.Parameter(name, only, default=False, annotation=kind) for name, kind in more.items()]
+    return signature.replace(parameters=[*signature.parameters.values(), *extra]), f.__annotations__ | more
 
 def _command(example: str): # shown at the end of --help
     "Make a function a command: it returns (plain values, text)."
     def make(f):
         @wraps(f)
-        def run(*args, as_json=False, **kwargs):
-            told, text, status = _attempt(f, *args, **kwargs)
-            if as_json: print(_json(told))
-            elif text: print(text.rstrip('\n'))
-            if status: raise typer.Exit(status)
-        run.__signature__, run.__annotations__ = _with_json(f)
+        def run(*args, as_json=False, traceback=False, **kwargs):
+            told, text, status = _attempt(f, *args, where=traceback or None, **kwargs)
+            if as_json: text = _json(told)
+            unwritten = put(text.rstrip('\n') + '\n') if text else 0
+            if status or unwritten: raise typer.Exit(status or unwritten)
+        run.__signature__, run.__annotations__ = _with_common(f)
         words = f'{f.__doc__}\n\n\b\nExample:\n  ' + example.replace('\n', '\n  ')
         return app.command(name=f.__name__, short_help=f.__doc__, help=words, cls=_Once)(run)
     return make
 
 # %% ../nbs/95_cli.ipynb #3d478f50
 _Overwrite = _option(bool, 'Replace what is there.', '--overwrite')
-_Seed = _option(int, 'The same seed gives the same answer.', '--seed')
+_Seed = _option(int, 'The same seed gives the same answer.', '--seed', min=0, max=2**32 - 1)   # of all generators
 _Corpora = _option(Path, 'Folder in which tokenised corpora are kept, to be built once.', '--corpora')
 _Vocab = _option(int, 'Tokens of the tokenizer that is trained on the text.', '--vocab-size')
 _MaxBytes = _option(float, 'Bytes of text of each domain that are used at most.', '--max-bytes')
@@ -245,8 +248,47 @@ def _note_seldom(table):
     _say(f'note: of the {len(table)} mixtures few have a weight above 0 for: {counts}. Runs on them will say little '
          f'about it; --floor {min(0.002, 0.2 / table.shape[1]):g} gives every domain that much in each')
 
+# %% ../nbs/95_cli.ipynb #5b0c71c1
+_Keep = _option(Path, "A mixture that was found before, for other domains: those that are still there keep its ratios "
+                      "and act as one; only the others are free (reuse, after Olmix).", '--keep')
+_Free = _option(list[str], "Domain, or a pattern such as 'web:*', that --keep leaves free as well; repeat.", '--free')
+
+def _kept(path, free, domains, shut=()):
+    "Read which domains keep the ratios of an old mixture, and say so; `shut` are those that may have no weight."
+    if path is None and free: raise ValueError('--free is for --keep: without it all domains are free')
+    if path is None: return None
+    from regmix.weights import read_weights
+    old, free = read_weights(path), _like(free, domains)
+    try: kept = _ratios(old, [d for d in domains if d not in shut], free)
+    except ValueError as e: raise ValueError(f'{path}: {e}') from None
+    gone = [d for d in old.index if d not in domains or d in shut]
+    left = [d for d in domains if d not in kept and d not in shut]
+    _say(f"in the ratios of {path}, as one: {', '.join(kept.index)}; free: {', '.join(left)}"
+         + (f"; not there any more: {', '.join(gone)}" if gone else ''))
+    return kept
+
+def _like(patterns, domains):
+    "List the domains that names or patterns stand for."
+    if not patterns: return []
+    from regmix.optima import domains_like
+    return [d for pattern in patterns for d in domains_like(pattern, domains)]
+
+def _ratios(old, domains, free):
+    from regmix.planning import kept_ratios
+    return kept_ratios(old, domains, free)
+
+# %% ../nbs/95_cli.ipynb #5b0c71c2
+def _sample_kept(prior, kept, n, options):
+    "Draw mixtures in which some domains act as one, and say what options then mean."
+    from regmix.planning import proxies_to_begin, sample_kept
+    parts = len(prior) - len(kept) + 1
+    _say(f'{parts} weights are looked for, for which {proxies_to_begin(parts)} models are a beginning; --bound and '
+         '--floor hold for the domains that act as one together')
+    return sample_kept(prior, kept, n, **options)
+
 # %% ../nbs/95_cli.ipynb #a8cd6d93
-@_command('regmix sample prior.json --n 64 --out mixtures.csv\nregmix sample my_text --n 64 --out mixtures.csv')
+@_command('regmix sample prior.json --n 64 --out mixtures.csv\nregmix sample my_text --n 64 --out mixtures.csv\n'
+          'regmix sample more_text --keep proposal.json --n 32 --out mixtures.csv')
 def sample(
     source: _argument(str, "A file with tokens or shares by domain (JSON, YAML, CSV of two columns), "
                            "a corpus's folder, a folder of text, 'installed' or 'pile'."),
@@ -255,6 +297,7 @@ def sample(
     temperature: _option(float, 'Exponent on the prior: 1 keeps it, 0 makes all domains equal.') = 0.5,
     bound: _option(float, 'Largest weight of a domain, times its share in the prior.') = 15.0,
     floor: _option(float, 'Weight that every domain has at least, in every mixture.') = 0.0,
+    keep: _Keep = None, free: _Free = None,
     seed: _Seed = 0, overwrite: _Overwrite = False,
     corpora: _Corpora = Path('corpora'), vocab_size: _Vocab = 2048, max_bytes: _MaxBytes = None,
     text_field: _TextField = None, domain_field: _DomainField = None, valid_fraction: _ValidFraction = None,
@@ -267,7 +310,9 @@ def sample(
                 tokenizer=tokenizer, eos=eos)
     _for_text(source, text)
     prior = _prior_of(source, corpora=corpora, vocab_size=vocab_size, max_bytes=max_bytes, **text)
-    table = sample_mixtures(prior, n, seed=seed, temperature=temperature, bound=bound, least=floor)
+    kept = _kept(keep, free, list(prior.index))
+    options = dict(seed=seed, temperature=temperature, bound=bound, least=floor)
+    table = sample_mixtures(prior, n, **options) if kept is None else _sample_kept(prior, kept, n, options)
     _note_seldom(table)
     _write_mixtures(table, out, overwrite)
     told = {'out': out, 'mixtures': len(table), 'domains': list(table.columns), 'seed': seed}
@@ -300,16 +345,22 @@ def _cost_lines(told):
                  'its peak is reached (assumed, not measured)')
     return lines
 
-def _would_take(table, corpus, out, config, asked, gpu='H100'):
-    "Say what a call of `train` would take."
+def _cost(table, corpus, out, config, gpu='H100', utilisation=0.1, **asked):
+    "Time a second of training, and say what is left to do and what it takes; nothing is left: no cost."
     from regmix.planning import swarm_cost
     from regmix.training import dry_run
     found = dry_run(table, corpus, out, config, **asked)
-    if not found['runs']: return {'runs': 0, 'of': found['of']}, f"{out}: all {found['of']} runs are finished"
-    told = swarm_cost(found['runs'], config, corpus.vocab_size, len(corpus.domains), found['pace'], found['workers'],
-                      gpu)
-    left = f"{out}: {found['runs']} of {found['of']} runs are left; nothing was trained"
-    return told | {'of': found['of'], 'dry_run': True}, '\n'.join([*_cost_lines(told), left])
+    if not found['runs']: return {'runs': 0, 'of': found['of']}
+    cost = swarm_cost(found['runs'], config, corpus.vocab_size, len(corpus.domains), found['pace'], found['workers'],
+                      gpu, utilisation)
+    return cost | {'of': found['of']}
+
+def _would_take(table, corpus, out, config, asked):
+    "Say what a call of `train` would take."
+    told = _cost(table, corpus, out, config, **asked)
+    if not told['runs']: return told, f"{out}: all {told['of']} runs are finished"
+    left = f"{out}: {told['runs']} of {told['of']} runs are left; nothing was trained"
+    return told | {'dry_run': True}, '\n'.join([*_cost_lines(told), left])
 
 # %% ../nbs/95_cli.ipynb #7c1d6e01
 _ENDING = [getattr(signal, name) for name in ('SIGTERM', 'SIGHUP') if hasattr(signal, name)]
@@ -409,30 +460,99 @@ def train(
                                 'To go on, give the same command again') from None
     return _trained(out, swarm)
 
+# %% ../nbs/95_cli.ipynb #58a0c0a1
+_Split = _option(list[str], 'domain=FILE: a domain that was split up after these runs, and a file (JSON, a table, a '
+                            "corpus) with tokens or shares of its parts; repeat.", '--split')
+_READING = {   # how tables of runs are read: the kind of each option, and its default
+    'run': (_option(str, 'Column that names the runs; default: run, run_id, ..., or the only column of text.'), None),
+    'losses_run': (_option(str, 'The same in the table of metrics, where it has another name.'), None),
+    'domain': (_option(list[str], "Column of weights, or a pattern such as 'mix/*'; repeat; default: the largest set "
+                                  'of columns whose rows sum to 1.', '--domain'), None),
+    'by_order': (_option(bool, 'Row i of both tables is the same run; for tables that name no runs.',
+                         '--by-order'), False),
+    'drop_missing': (_option(bool, 'Leave out runs with a missing or infinite value.', '--drop-missing'), False),
+    'drop_unmatched': (_option(bool, 'Leave out runs that are in one table only.', '--drop-unmatched'), False),
+    'normalise': (_option(bool, 'Divide each row of weights by its sum; for weights that were rounded.',
+                          '--normalise'), False),
+    'step': (_option(float, 'Step at which to read runs that were measured several times; default: the last.'), None),
+    'phase': (_option(str, 'Phase of training to read, where each has a mixture of its own.'), None),
+    'split': (_Split, None)}
+
+# %% ../nbs/95_cli.ipynb #58a0c0a2
+def _with_reading(f):
+    "Give a command the options of `_READING`, in place of its **reading."
+    signature = inspect.signature(f)
+    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    more = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+            for name, (kind, default) in _READING.items()]
+    f.__signature__ = signature.replace(parameters=[*own, *more])
+    f.__annotations__ |= {name: kind for name, (kind, _) in _READING.items()}
+    return f
+
+def _read(swarm, mixtures, losses, wanted, run=None, losses_run=None, domain=None, split=None, **how):
+    "Read runs from a swarm, several, or two tables."
+    from regmix.tables import read_swarm
+    source = _tables(swarm, mixtures, losses)
+    options = dict(run=(run, losses_run) if losses_run else run, domains=domain or None, targets=wanted, **how)
+    if not split: return read_swarm(source, **options)
+    several = source if isinstance(source, list) else [source]
+    return read_swarm(_parted([read_swarm(s, **options) for s in several], split))
+
+def _not_meant(options, what):
+    "Refuse options that change nothing here."
+    name = next((name for name, value in options.items() if value), None)
+    if name: raise ValueError(f"--{name.replace('_', '-')} is for {what}")
+
+def _parted(swarms, split):
+    "Write runs on domains that were split up since as runs on their parts, and say so."
+    from regmix.files import unknown
+    from regmix.planning import split_domain
+    from regmix.weights import read_tokens
+    for domain, path in _pairs(split, '--split', Path).items():
+        parts, known = read_tokens(path), dict.fromkeys(d for s in swarms for d in s.domains)
+        if domain not in known: raise ValueError(f"--split: {unknown('domain', domain, known)}")
+        for i, swarm in enumerate(swarms):
+            if domain not in swarm.domains: continue
+            swarms[i] = split_domain(swarm, domain, parts)
+            _say(f"note: {swarms[i].meta['notes'][-1]}")
+    return swarms
+
+# %% ../nbs/95_cli.ipynb #58a0c0a3
+_OF_RUNS = re.compile(r' ?\((?:[a-z_]+=\w*, )?--(?:domain|run|normalise)\b[^)]*\)')
+
+def _read_pool(path):
+    "Read mixtures that have no runs yet. Messages leave out options that are for tables of runs."
+    from regmix.tables import read_mixtures
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter('always', UserWarning)
+        try: table = read_mixtures(path)
+        except ValueError as e:
+            plain = _OF_RUNS.sub('', str(e))
+            more = '; this command takes a table as it is: a column `run`, and a weight for each domain'
+            raise ValueError(plain + more if plain != str(e) else plain) from None
+    for note in notes: _say(f"note: {_OF_RUNS.sub('', str(note.message))}")
+    return table
+
 # %% ../nbs/95_cli.ipynb #58a0c003
 def _plan_text(source, n, config, jobs, device, gpu, utilisation, **text):
     "Say what a swarm on a text would take."
     from regmix.mixtures import sample_mixtures
-    from regmix.planning import proxies_to_begin, swarm_cost
-    from regmix.training import dry_run
+    from regmix.planning import proxies_to_begin
     corpus = _corpus(source, **text)
-    n = proxies_to_begin(len(corpus.domains)) if n is None else n
+    d = len(corpus.domains)
+    n = proxies_to_begin(d) if n is None else n
     if n < 1: raise ValueError(f'--n {n}: give at least 1')
-    table = sample_mixtures(corpus.prior, n)
-    found = dry_run(table, corpus, Path(corpus.folder)/'planned', config, n_jobs=jobs, device=device)
-    d, pace, workers = len(corpus.domains), found['pace'], found['workers']
-    told = swarm_cost(n, config, corpus.vocab_size, d, pace, workers, gpu, utilisation)
+    told = _cost(sample_mixtures(corpus.prior, n), corpus, Path(corpus.folder)/'planned', config, gpu, utilisation,
+                 n_jobs=jobs, device=device)
     told['domains'] = list(corpus.domains)
     rule = (f'{d} domains: eight models a domain, 32 at least, are a beginning; '
             'then ask a part of them with regmix plan --swarm')
     return told, '\n'.join([*_cost_lines(told), rule])
 
 # %% ../nbs/95_cli.ipynb #58a0c004
-def _plan_runs(source, wanted, higher, rho, law, seed):
+def _plan_runs(read, wanted, higher, rho, law, seed):
     "Say what more runs would bring."
     from regmix.planning import plan_more
-    from regmix.tables import read_swarm
-    read = read_swarm(source, targets=wanted)
     plans = [plan_more(read, m, rho, law, seed) for m in _metrics(read, wanted, higher, None)]
     return {'plans': [_plain_plan(p) for p in plans]}, '\n\n'.join(map(_plan_lines, plans))
 
@@ -454,6 +574,7 @@ def _plan_lines(p):
 
 # %% ../nbs/95_cli.ipynb #58a0c005
 @_command('regmix plan my_text --model 80K --tokens 200000 --gpu H100\nregmix plan --swarm swarm --target code')
+@_with_reading
 def plan(
     source: _argument(str, "Text, as `regmix train` takes it; leave it out to ask about runs that are there.") = None,
     n: _option(int, 'Number of models; default: eight a domain, 32 at least.', '--n') = None,
@@ -476,7 +597,7 @@ def plan(
     law: _option(str, 'Law whose curve is looked at; default: the Gaussian process on roots.') = None,
     seed: _Seed = 0, corpora: _Corpora = Path('corpora'), vocab_size: _Vocab = 2048, max_bytes: _MaxBytes = None,
     text_field: _TextField = None, domain_field: _DomainField = None, valid_fraction: _ValidFraction = None,
-    split_by: _SplitBy = None, tokenizer: _Tokenizer = None,
+    split_by: _SplitBy = None, tokenizer: _Tokenizer = None, eos: _Eos = None, **reading,
 ):
     "Say what a swarm would take, or whether the runs that are there are enough."
     runs = bool(swarm) or mixtures is not None or losses is not None
@@ -484,20 +605,21 @@ def plan(
         raise ValueError('give either a text, to plan a swarm on it, or runs that are there '
                          '(--swarm FOLDER --target NAME)')
     if not 0 < rho < 1: raise ValueError(f'--rho {rho}: give a number between 0 and 1')
+    text = dict(max_bytes=max_bytes, text_field=text_field, domain_field=domain_field, valid_fraction=valid_fraction,
+                split_by=split_by, tokenizer=tokenizer, eos=eos)
     if runs:
+        _not_meant(text, 'a text, and runs that are there were given')
         target, higher = target or [], higher or []
-        return _plan_runs(_tables(_one(swarm), mixtures, losses), _wanted(target, higher), higher, rho, law, seed)
+        wanted = _wanted(target, higher)
+        return _plan_runs(_read(swarm, mixtures, losses, wanted, **reading), wanted, higher, rho, law, seed)
+    _not_meant(reading, 'runs that are there, and a text was given')
     from regmix.planning import gpu_hours
     gpu_hours(1, gpu, utilisation)   # refuse a name or a share that is none before torch is loaded
     from regmix.proxies import TrainConfig
     config = TrainConfig(model=model, tokens=tokens, batch=batch, context=context, evals=evals, eval_tokens=eval_tokens)
-    return _plan_text(source, n, config, jobs, device, gpu, utilisation, corpora=corpora, vocab_size=vocab_size,
-                      max_bytes=max_bytes, text_field=text_field, domain_field=domain_field,
-                      valid_fraction=valid_fraction, split_by=split_by, tokenizer=tokenizer)
+    return _plan_text(source, n, config, jobs, device, gpu, utilisation, corpora=corpora, vocab_size=vocab_size, **text)
 
 # %% ../nbs/95_cli.ipynb #58a0c007
-def _one(swarms): return swarms[0] if swarms and len(swarms) == 1 else swarms or None
-
 def _next_lines(batch, said, aim):
     "Show what was chosen, with its largest weights."
     lines = [f"{'run':<12} {'predicted':>9} {'low':>9} {'high':>9}  largest weights ({aim})"]
@@ -508,6 +630,7 @@ def _next_lines(batch, said, aim):
     return lines
 
 # %% ../nbs/95_cli.ipynb #58a0c008
+@_with_reading
 def next_runs(
     swarm: _argument(list[str], "The runs so far: a swarm's folder, or one with two tables.") = None,
     target: _option(list[str], 'Column (or domain) to be low; repeat for several.', '--target', '-t') = None,
@@ -521,32 +644,33 @@ def next_runs(
     daring: _option(float, 'How much uncertainty attracts, in standard deviations; 0: not at all.') = 1.0,
     mixtures: _option(Path, 'A table of weights, one row a run.') = None,
     losses: _option(Path, 'A table of metrics, one row a run.') = None,
-    seed: _Seed = 0, overwrite: _Overwrite = False,
+    seed: _Seed = 0, overwrite: _Overwrite = False, **reading,
 ):
     "Choose the mixtures to train next, near the best of the runs so far and where they know little."
     _free(out, overwrite)
     if n < 1: raise ValueError(f'--n {n}: give at least 1')
     if not 0 <= daring < float('inf'): raise ValueError(f'--daring {daring}: give a number of at least 0')
     target, higher, limits = target or [], higher or [], _pairs(bound, '--bound', _limits)
-    wanted, source = _wanted(target, higher), _tables(_one(swarm), mixtures, losses)
-    counted = _pairs(importance, '--importance')
-    return _next(source, wanted, higher, n, out, pool, limits, counted, daring, seed, overwrite)
+    wanted, counted = _wanted(target, higher), _pairs(importance, '--importance')
+    for t in counted: _known_target(t, wanted)
+    read = _read(swarm, mixtures, losses, wanted, **reading)
+    return _next(read, wanted, higher, n, out, pool, limits, counted, daring, seed, overwrite)
 
 next_runs.__name__ = 'next'   # the command's name; in Python `next` stays what it is
 next_runs = _command('regmix next swarm --target code --n 16 --out more.csv')(next_runs)
 
 # %% ../nbs/95_cli.ipynb #58a0c009
-def _next(source, wanted, higher, n, out, pool, limits, importance, daring, seed, overwrite):
-    "Choose mixtures, write them, and show them."
+def _known_target(target, wanted):
+    "Refuse an importance of what is no target."
     from regmix.files import unknown
+    if target not in wanted: raise ValueError(f"--importance: {unknown('target', target, wanted)}")
+
+def _next(read, wanted, higher, n, out, pool, limits, importance, daring, seed, overwrite):
+    "Choose mixtures, write them, and show them."
     from regmix.planning import next_mixtures
-    from regmix.tables import read_mixtures, read_swarm
-    for t in importance:
-        if t not in wanted: raise ValueError(f"--importance: {unknown('target', t, wanted)}")
-    read = read_swarm(source, targets=wanted)
     lower = {d: low for d, (low, _) in limits.items() if low is not None}
     upper = {d: high for d, (_, high) in limits.items() if high is not None}
-    candidates = None if pool is None else read_mixtures(pool)
+    candidates = None if pool is None else _read_pool(pool)
     metrics = _metrics(read, wanted, higher, None)
     batch, said = next_mixtures(read, metrics, n, candidates, lower=lower, upper=upper, daring=daring,
                                 importance=importance, seed=seed)
@@ -645,6 +769,7 @@ def _fitted(out, found, read):
 # %% ../nbs/95_cli.ipynb #ef69825e
 @_command('regmix fit --swarm swarm --target code --out fit\n'
           'regmix fit --mixtures m.csv --losses l.csv --target val_loss --higher arc_acc --out fit')
+@_with_reading
 def fit(
     out: _option(Path, 'Folder of the fit.', '--out', '-o'),
     target: _option(list[str], 'Column (or domain) to predict, better when lower; repeat for several.',
@@ -655,33 +780,18 @@ def fit(
                    '--swarm') = None,
     mixtures: _option(Path, 'A table of weights, one row a run.') = None,
     losses: _option(Path, 'A table of metrics, one row a run.') = None,
-    run: _option(str, 'Column that names the runs; default: run, run_id, ..., or the only column of text.') = None,
-    losses_run: _option(str, 'The same in the table of metrics, where it has another name.') = None,
-    domain: _option(list[str], "Column of weights, or a pattern such as 'mix/*'; repeat; default: the largest set of "
-                               'columns whose rows sum to 1.', '--domain') = None,
     unit: _option(str, 'Unit of the targets, for labels.') = None,
-    by_order: _option(bool, 'Row i of both tables is the same run; for tables that name no runs.',
-                      '--by-order') = False,
-    drop_missing: _option(bool, 'Leave out runs with a missing or infinite value.', '--drop-missing') = False,
-    drop_unmatched: _option(bool, 'Leave out runs that are in one table only.', '--drop-unmatched') = False,
-    normalise: _option(bool, 'Divide each row of weights by its sum; for weights that were rounded.',
-                       '--normalise') = False,
-    step: _option(float, 'Step at which to read runs that were measured several times; default: the last.') = None,
-    phase: _option(str, 'Phase of training to read, where each has a mixture of its own.') = None,
     law: _option(list[str], 'Law that takes part; repeat; default: all.', '--law', autocompletion=_laws) = None,
     folds: _option(int, 'Folds of the cross-validation.') = 5,
-    seed: _Seed = 0, overwrite: _Overwrite = False,
+    seed: _Seed = 0, overwrite: _Overwrite = False, **reading,
 ):
     "Compare laws on runs that they have not seen, choose one, and fit it."
     _free(out, overwrite)
     target, higher = target or [], higher or []
-    wanted, source = _wanted(target, higher), _tables(swarm, mixtures, losses)
+    wanted = _wanted(target, higher)
     from regmix.choice import fit_swarm, save_fit
     from regmix.laws import LAWS
-    from regmix.tables import read_swarm
-    read = read_swarm(source, run=(run, losses_run) if losses_run else run, domains=domain or None, targets=wanted,
-                      by_order=by_order, drop_missing=drop_missing, drop_unmatched=drop_unmatched,
-                      normalise=normalise, step=step, phase=phase)
+    read = _read(swarm, mixtures, losses, wanted, **reading)
     metrics, laws = _metrics(read, wanted, higher, unit), law or LAWS
     bar, each = _bar(len(wanted) * len(laws))
     with bar: found = fit_swarm(read, metrics, laws, folds, seed, each)
@@ -691,12 +801,10 @@ def fit(
 # %% ../nbs/95_cli.ipynb #5f25adb8
 def _asked(fit, limits, importance, kl, guard, worst, seed):
     "Put the options that need no file in the words of `propose_fit`."
-    from regmix.files import unknown
     asked = {'kl': kl, 'seed': seed,
              'lower': {d: low for d, (low, _) in limits.items() if low is not None},
              'upper': {d: high for d, (_, high) in limits.items() if high is not None}}
-    for t in importance:
-        if t not in fit.targets: raise ValueError(f"--importance: {unknown('target', t, fit.targets)}")
+    for t in importance: _known_target(t, fit.targets)
     if importance: asked['importance'] = {t: importance.get(t, 1.0) for t in fit.targets}
     if guard is not None: asked['guard'] = guard
     if worst: asked['worst'] = True
@@ -817,7 +925,8 @@ def _say_search(fit, n):
 @_command('regmix propose fit --prior prior.json --kl 0.05 --out proposal.json\n'
           'regmix propose fit --available tokens.json --tokens 1e9 --max-epochs 4 --bound web=0.1:0.6 '
           '--out proposal.json\n'
-          "regmix propose fit --prior prior.json --within 0.1 --floor 0.01 --bound 'dclm:*=:0.5'")
+          "regmix propose fit --prior prior.json --within 0.1 --floor 0.01 --bound 'dclm:*=:0.5'\n"
+          'regmix propose fit --keep old_proposal.json --out proposal.json')
 def propose(
     fit: _argument(Path, 'Folder of a fit, from `regmix fit`.'),
     out: _option(Path, 'File for the proposal (.json); default: only show it.', '--out', '-o') = None,
@@ -832,6 +941,7 @@ def propose(
     floor: _option(float, 'Least weight of every domain.') = 0.0,
     within: _option(float, 'Most weight that may move from the prior, such as 0.1 (total variation).') = None,
     keep_ratios: _option(list[str], "Group inside which the prior's ratios are kept, such as 'dclm:*'; repeat.") = None,
+    keep: _Keep = None, free: _Free = None,
     extrapolate: _option(bool, 'Also where no run has been; default: no weight beyond those of the runs, and no '
                                'further from their mean than the furthest.', '--extrapolate') = False,
     importance: _option(list[str], 'target=number: how much it counts (1 otherwise); repeat.') = None,
@@ -853,8 +963,12 @@ def propose(
     asked = _asked(known, limits, counted, kl, guard, worst, seed)
     besides = _asked_besides(within, floor, keep_ratios, extrapolate, scale)
     asked |= _asked_tokens(known, available, tokens, max_epochs) | _asked_prior(known, prior) | besides
+    shut = [d for d, high in asked['upper'].items() if high == 0]
+    kept = _kept(keep, free, known.domains, shut)
+    if kept is not None: asked['kept'] = kept
     _say_search(known, stability)
     found = propose_fit(known, **asked)
+    if kept is not None: besides |= {'keep': keep, 'kept': kept.to_dict()}
     settings = {'kl': kl, 'max_epochs': max_epochs, 'tokens': tokens, 'bound': bound or [], 'importance': counted,
                 'guard': guard, 'worst': worst, 'seed': seed} | besides
     more = _origin(known, fit, asked, settings, stability)

@@ -26,7 +26,7 @@ from .files import (Damaged, misfit, read_json, recover, refuse_taken, sealed, s
                           whole_folder, write_file)
 from .installed import list_packages, read_installed
 from .text import (Document, LowestRanks, Problems, Reader, check_case, check_domain_name, describe_option,
-                         domain_name, domains_named, hash_text, option_for, read_folder, read_pile, some_of,
+                         domain_name, domains_named, hash_text, option_for, read_folder, read_pile, say_odd, some_of,
                          text_fault)
 
 # %% ../nbs/25_corpora.ipynb #62819069
@@ -324,18 +324,25 @@ def _say_left_out(problems: Problems) -> list[str]:
 # %% ../nbs/25_corpora.ipynb #5defa493
 def _chunks(text: str, size: int = 1 << 18) -> list[str]: # at most `size` characters each; together the text
     "Cut a very long text at ends of lines."
-    out = []
-    while len(text) > size:
-        end = text.rfind('\n', 0, size) + 1 or size
-        out.append(text[:end])
-        text = text[end:]
-    return out + [text]
+    out, start = [], 0
+    while len(text) - start > size:
+        end = text.rfind('\n', start, start + size) + 1 or start + size
+        out.append(text[start:end])
+        start = end
+    return out + [text[start:]]
 
-def _encode(tok, texts: list[str], eos: int) -> list[list[int]]:
+def _ids(tok, chunks: list[str], most: int = 1 << 20) -> Iterator[np.ndarray]: # (tokens,) uint32, for each chunk
+    "Cut chunks into tokens, so many that they have about `most` characters at a time."
+    place = np.cumsum([len(c) for c in chunks]) // most
+    for group in np.split(np.arange(len(chunks)), np.flatnonzero(np.diff(place)) + 1):
+        group = [chunks[i] for i in group]
+        yield from (np.array(e.ids, np.uint32) for e in tok.encode_batch_fast(group, add_special_tokens=False))
+
+def _encode(tok, texts: list[str], eos: int) -> list[np.ndarray]: # (tokens,) uint32, for each text
     "Cut texts into tokens, the end of a text after each."
-    chunks = [_chunks(t) for t in texts]
-    ids = iter(tok.encode_batch_fast([c for cs in chunks for c in cs], add_special_tokens=False))
-    return [[i for _ in cs for i in next(ids).ids] + [eos] for cs in chunks]
+    chunks, end = [_chunks(t) for t in texts], np.array([eos], np.uint32)
+    ids = _ids(tok, [c for cs in chunks for c in cs])
+    return [np.concatenate([*(next(ids) for _ in cs), end]) for cs in chunks]
 
 # %% ../nbs/25_corpora.ipynb #9d54156b
 def _batches(documents: Iterable[Document], size: int = 1 << 21, most: int = 2048) -> Iterator[list[Document]]:
@@ -354,7 +361,7 @@ FORMAT, SIDES = 1, ('train', 'valid')
 
 class _Cut(NamedTuple):
     "Hold one document, cut into tokens."
-    ids: list        # its tokens, the end of the text included
+    ids: np.ndarray  # (tokens,) the end of the text included
     bytes: int       # UTF-8 bytes of its text
     host: str | None
 
@@ -520,7 +527,9 @@ def _check_domains(domains: dict[str, _Domain], split: _Split, context: int):
 # %% ../nbs/25_corpora.ipynb #5e946128
 DOCS = pa.schema([('start', pa.int64()), ('length', pa.int64()), ('bytes', pa.int64()), ('host', pa.string())])
 
-def _hash_json(x) -> str: return hashlib.sha256(json.dumps(x, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+def _hash_json(x) -> str: # names of files may be in any encoding
+    text = json.dumps(x, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()
 
 def _domain_facts(domain: _Domain, split: _Split) -> dict:
     "Describe a domain for the manifest."
@@ -620,11 +629,11 @@ def _described(split: _Split) -> dict:
 def _made(folder: Path, domains: dict, problems: Problems, facts: dict, about: dict, split: _Split) -> dict:
     "Write what is known of the domains' documents, and return what the manifest says of them."
     for domain in domains.values(): _write_rows(folder, domain)
-    notes = [*problems.notes, *_say_left_out(problems), *_say_plans(split), *_say_copies(domains)]
+    told = [*say_odd(problems), *_say_left_out(problems), *_say_plans(split), *_say_copies(domains)]
     return {'source': facts, 'tokenizer': about, 'dtype': _dtype(about), 'split': _described(split),
             'domains': {d: _domain_facts(domain, split) for d, domain in domains.items()},
             'problems': [place for domain in domains.values() for place in domain.places],
-            'left_out': dict(problems.left_out), 'notes': notes}
+            'left_out': dict(problems.left_out), 'notes': [*problems.notes, *told]}
 
 # %% ../nbs/25_corpora.ipynb #4125d7ed
 def build_corpus(documents,                          # a reader, a list, or a function that returns an iterator

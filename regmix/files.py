@@ -5,7 +5,7 @@
 # %% ../nbs/05_files.ipynb #d859862a
 from __future__ import annotations
 
-import ctypes, errno, hashlib, itertools, json, math, os, platform, re, shutil, time, unicodedata, warnings
+import ctypes, errno, hashlib, itertools, json, os, platform, re, shutil, sys, time, unicodedata, warnings
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -61,13 +61,11 @@ def _gone(
     return False
 
 # %% ../nbs/05_files.ipynb #f058eb98
-_LEFT = re.compile(rf'\.(.+)\.(new|old)-{re.escape(platform.node())}-(\d+)-(\d+)')   # as `_beside` names them
-
 def _leftovers(folder: Path) -> list[tuple[str, Path, Path]]:
     "List what killed writers left in a folder: its kind, where it lies, and what it was on its way to."
-    found = []
+    named, found = re.compile(rf'\.(.+)\.(new|old)-{re.escape(platform.node())}-(\d+)-(\d+)'), []   # as `_beside` does
     for entry in os.listdir(folder):
-        match = entry.startswith('.') and _LEFT.fullmatch(entry)
+        match = entry.startswith('.') and named.fullmatch(entry)
         if match and _gone(int(match[3]), int(match[4])): found.append((match[2], folder/entry, folder/match[1]))
     return sorted(found, reverse=True)   # 'old' before 'new'
 
@@ -122,6 +120,7 @@ def _why_no_room(e: Exception, new: Path) -> int | None:
     except OSError as full: return full.errno if full.errno in _NO_ROOM else None
     finally: probe.unlink(missing_ok=True)
 
+# %% ../nbs/05_files.ipynb #58577aa8
 def _bytes_in(path: Path) -> int:
     "Add up the bytes of a file, or of a folder's files."
     if not path.is_dir(): return path.stat().st_size if path.is_file() else 0
@@ -135,8 +134,9 @@ def _no_room(path: Path, new: Path, code: int, e: Exception, needed: int | None)
     known = needed is not None and not new.is_dir()
     total, free = needed if known else _bytes_in(new) + (needed or 0), shutil.disk_usage(path.parent).free
     kept = 'what was there before is kept' if os.path.lexists(path) else 'nothing is left of it'
+    so = 'the disk may be failing' if code == errno.EIO else 'make room, and call again'
     text = (f'{what}: {os.strerror(code)}: {"" if known else "at least "}{total:,} bytes were needed for {path.name}, '
-            f'{free:,} are free; it was not written, and {kept}: make room, and call again')
+            f'{free:,} are free; it was not written, and {kept}: {so}')
     return DiskFull(text, what, total, code)
 
 @contextmanager
@@ -230,11 +230,13 @@ _CALLED = {dict: 'an object', list: 'a list', str: 'text', float: 'a number', in
 def _is(value, kind) -> bool:
     "Tell whether a value is of a simple kind."
     if kind is None or value is None: return value is kind
-    if kind is float: return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
-    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    if kind is not bool and isinstance(value, bool): return False
+    if kind is float: return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+    return isinstance(value, kind) and (kind is not int or abs(value) < 2 ** 63)
 
-def _missing(value: dict, form: dict, at: str) -> str | None:
-    "Say what an object lacks, or which of its entries has another form."
+# %% ../nbs/05_files.ipynb #e7fba172
+def _of_object(value: dict, form: dict, at: str) -> str | None:
+    "Say what an object lacks, or how one of its entries departs from its form."
     for key, inner in form.items():
         name = '' if key is str else key.removesuffix('?')
         if key is not str and key == name and name not in value: return f'{at} has no {name!r}'
@@ -253,7 +255,7 @@ def misfit(
         return None if None in found else found[0]
     kind = type(form) if isinstance(form, dict | list) else form
     if not _is(value, kind): return f'{at} is {json.dumps(value)[:40]}, not {_CALLED[kind]}'
-    if isinstance(form, dict): return _missing(value, form, at)
+    if isinstance(form, dict): return _of_object(value, form, at)
     if isinstance(form, list): return next(filter(None, (misfit(v, form[0], f'an entry of {at}') for v in value)), None)
 
 # %% ../nbs/05_files.ipynb #1633bccc
@@ -271,7 +273,8 @@ def sealed(
 def _unsealed(value, path, mend):
     "Check the seal of a value, if it has one, and take it off."
     if not isinstance(value, dict) or 'seal' not in value: return value
-    if value['seal'] == _seal_of(value): return {k: v for k, v in value.items() if k != 'seal'}
+    with suppress(RecursionError):   # so deep is nothing that was sealed
+        if value['seal'] == _seal_of(value): return {k: v for k, v in value.items() if k != 'seal'}
     raise Damaged(f'{path}: was changed since it was written{mend}; or, if it was changed on purpose, '
                   'remove its entry "seal"')
 
@@ -296,6 +299,7 @@ def _parsed(data: bytes):
     except UnicodeEncodeError: raise ValueError('it holds half a character') from None
     return value
 
+# %% ../nbs/05_files.ipynb #a46b88a0
 def read_json(
     path: str | Path,
     form=None,             # that it should have, as `misfit` takes it; None: any
@@ -365,6 +369,7 @@ def _what_is_wrong(path: Path, told: dict | None) -> str | None:
     if size > wanted: return f'has {size:,} bytes instead of {wanted:,}'
     if sha256_of(path) != told['sha256']: return 'was changed since it was written, or is damaged'
 
+# %% ../nbs/05_files.ipynb #25a0adbf
 def verify(
     folder: str | Path,
     names=None,                   # of the files that are to be read; default: all in the manifest

@@ -158,11 +158,11 @@ def list_packages() -> list[metadata.Distribution]:
 # %% ../nbs/22_installed.ipynb #826e060c
 def _files_of(package: metadata.Distribution) -> list[tuple[str, Path]]:
     "List a package's files: 'package:path', and where it is."
-    name, found = package.metadata['Name'].lower(), []
-    for f in package.files or []:
-        path = re.sub(r'^(\.\./)+', '', f.as_posix())
-        its_own = path == f.as_posix() or path.startswith('share/')
-        if its_own and '__pycache__' not in path: found.append((f'{name}:{path}', Path(str(package.locate_file(f)))))
+    name, root, found = package.metadata['Name'].lower(), str(package.locate_file('')), []
+    for f in (f.as_posix() for f in package.files or []):
+        path = re.sub(r'^(\.\./)+', '', f)
+        its_own = path == f or path.startswith('share/')
+        if its_own and '__pycache__' not in path: found.append((f'{name}:{path}', Path(root, f)))
     return found
 
 def _library_files() -> list[tuple[str, Path]]:
@@ -192,7 +192,8 @@ def _cut(text: str, size: int) -> str:
 
 def _read(path: Path) -> str:
     "Read a file that people wrote; '' for any other."
-    try: text = path.read_bytes()[:2_000_000].decode().replace('\r\n', '\n')
+    try:
+        with open(path, 'rb') as f: text = f.read(2_000_000).decode().replace('\r\n', '\n')
     except (UnicodeDecodeError, OSError): return ''
     head = text[:2000].lower()
     return '' if '\0' in text or any(word in head for word in _GENERATED) else text

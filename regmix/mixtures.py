@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['BEHIND', 'PAPER', 'RELEASE', 'BATCH', 'PREFIX', 'as_prior', 'tempered', 'dirichlet', 'epochs', 'max_weights',
            'round_to_grid', 'sample_mixtures', 'effective_domains', 'coverage', 'seldom_used', 'distance',
-           'check_mixtures', 'check_weights', 'read_yaml', 'load_mixture', 'save_mixture', 'save_mixtures',
-           'load_mixtures']
+           'check_mixtures', 'check_weights', 'parse_yaml', 'read_yaml', 'load_mixture', 'save_mixture',
+           'save_mixtures', 'load_mixtures']
 
 # %% ../nbs/10_mixtures.ipynb #920ce124
 import difflib, re, warnings
@@ -35,8 +35,12 @@ def as_prior(prior: pd.Series | Mapping, # tokens or share of tokens by domain, 
     if bad.any():
         raise ValueError(f"the prior of domain {bad.idxmax()!r} is {prior[bad.idxmax()]!r}: "
                          "give its number of tokens, or its share, at least 0")
-    if not value.sum() > 0: raise ValueError("the prior sums to 0: at least one domain needs tokens")
-    return (value / value.sum()).rename('prior')
+    total = value.sum()
+    if not np.isfinite(total):
+        raise ValueError(f"the prior of domain {value.idxmax()!r} is {prior[value.idxmax()]!r}: "
+                         "numbers so large cannot be added up; give tokens, or shares")
+    if not total > 0: raise ValueError("the prior sums to 0: at least one domain needs tokens")
+    return (value / total).rename('prior')
 
 # %% ../nbs/10_mixtures.ipynb #927e1cdc
 def tempered(prior: pd.Series | Mapping, # tokens or shares by domain
@@ -234,9 +238,14 @@ def _whole(x) -> bool: return x >= 1 and int(x) == x
 
 def _check_numbers(n: int, oversample: int, min_distance: float | None) -> None:
     "Raise ValueError for a number of mixtures or of candidates that makes no sense."
-    _need(_whole(n), f"n = {n!r}: give the number of mixtures, a whole number of at least 1")
+    _need(_whole(n) and n <= 1e9, f"n = {n!r}: give the number of mixtures, a whole number from 1 to 1e9")
     _need(_whole(oversample), f"oversample = {oversample!r}: a whole number of at least 1")
     _need(min_distance is None or 0 < min_distance < 1, f"min_distance = {min_distance!r}: None, or between 0 and 1")
+
+def _generator(seed: int | np.random.Generator) -> np.random.Generator:
+    "Make a source of randomness, or raise ValueError for a seed that is none."
+    try: return np.random.default_rng(seed)
+    except (TypeError, ValueError): raise ValueError(f"seed = {seed!r}: a whole number of at least 0") from None
 
 # %% ../nbs/10_mixtures.ipynb #5b0c71aa
 def _lifted(x: np.ndarray,      # (n, d) mixtures
@@ -333,12 +342,13 @@ def sample_mixtures(prior: pd.Series | Mapping,        # tokens or shares by dom
     prior, recipe = as_prior(prior), _Recipe(strength, levels, spacing, floor, step, exact_sum, least)
     _check_numbers(n, oversample, min_distance)
     _check_recipe(recipe, len(prior))
+    rng = _generator(seed)
     if (prior > 0).sum() < 2:
         raise ValueError(f'the prior has text in one domain only ({prior.idxmax()!r}): there is nothing to mix')
     alpha, top = tempered(prior, temperature).to_numpy(), _bounds(prior, bound)
     _check_least(least, prior, top)
     def draw(m, rng): return _batch(alpha, top, recipe, m, rng)
-    rows, survived = _pool(draw, n, len(prior), n * oversample, min_distance, np.random.default_rng(seed))
+    rows, survived = _pool(draw, n, len(prior), n * oversample, min_distance, rng)
     return _as_mixtures(rows, prior.index, n, n * oversample, survived)
 
 # %% ../nbs/10_mixtures.ipynb #4f8f79b9
@@ -494,17 +504,27 @@ def _strict_loader(path: Path, as_text: bool):
 # %% ../nbs/10_mixtures.ipynb #5e0c77d1
 def _why(e: Exception) -> str:
     "Say in one line what is wrong with a YAML file, without its text."
+    if isinstance(e, RecursionError): return 'nested too deeply'
     mark, problem = getattr(e, 'problem_mark', None), getattr(e, 'problem', None) or getattr(e, 'reason', None)
     return f"{problem or type(e).__name__}{f', line {mark.line + 1}' if mark else ''}"
 
-def read_yaml(path: str | Path,        # a YAML file
-              as_text: bool = False,   # leave values as they are written, too: weights such as 1e-3 are text in YAML
-             ) -> dict:                # names are text
-    "Read a YAML mapping, or raise ValueError; a name that appears twice is refused."
+def parse_yaml(text: str | bytes,      # YAML
+               source,                 # where it comes from, for messages: a path, an option
+               as_text: bool = False,  # leave values as they are written, too: weights such as 1e-3 are text in YAML
+              ):                       # the value; names are text
+    "Read YAML, or raise ValueError; a name that appears twice is refused."
     import yaml
-    try: out = yaml.load(Path(path).read_text(encoding='utf-8-sig'), _strict_loader(path, as_text))
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise ValueError(f"{path}: not readable as YAML: {_why(e)}") from None
+    try: return yaml.load(text, _strict_loader(source, as_text))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as e:
+        raise ValueError(f"{source}: not readable as YAML: {_why(e)}") from None
+
+def read_yaml(path: str | Path,        # a YAML file
+              as_text: bool = False,   # as in `parse_yaml`
+             ) -> dict:                # names are text
+    "Read a YAML mapping, or raise ValueError."
+    try: text = Path(path).read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as e: raise ValueError(f"{path}: not readable as YAML: {_why(e)}") from None
+    out = parse_yaml(text, path, as_text)
     if isinstance(out, dict): return out
     raise ValueError(f"{path}: expected keys such as `train:` at the top, found {type(out).__name__}")
 

@@ -474,28 +474,52 @@ def _shut_or_keep(asked, low, high):
     return high, np.array(rows, float).reshape(-1, len(low)), np.array(most, float)
 
 # %% ../nbs/65_optima.ipynb #6a1f0c37
-def _spread(domains, groups, q):
+def _ratios(domains, groups, q):
+    "List the groups inside which the ratios of the prior are kept: their domains (d,) and ratios (d,)."
+    if groups and q is None: raise ValueError('ratios are kept as they are in the prior: give one (prior=, --prior)')
+    found = []
+    for pattern in [groups] if isinstance(groups, str) else groups:
+        mine = np.isin(domains, domains_like(pattern, domains))
+        if not q[mine].sum() > 0: raise ValueError(f'the prior is 0 for all of {pattern!r}: it has no ratios to keep')
+        found.append((mine, np.where(mine, q, 0)))
+    return found
+
+def _as_before(domains, kept):
+    "List domains that keep the ratios of another mixture, as `_ratios` does."
+    found = []
+    for shares in [kept] if isinstance(kept, pd.Series) else kept:
+        ratios = _by_name(shares, domains, 'ratio to be kept', 'domain')
+        if (ratios < 0).any() or not ratios.sum() > 0:
+            raise ValueError('ratios to be kept are at least 0, and one is above')
+        found.append((ratios.notna().to_numpy(), ratios.fillna(0).to_numpy()))
+    return found
+
+# %% ../nbs/65_optima.ipynb #6a1f0c53
+def _spread(domains, groups):
     "Make the matrix (d, parts) that spreads parts over domains, None where no ratio is kept."
     if not groups: return None
-    if q is None: raise ValueError('ratios are kept as they are in the prior: give one (prior=, --prior)')
     member = np.full(len(domains), -1)
-    for k, pattern in enumerate([groups] if isinstance(groups, str) else groups):
-        mine = np.isin(domains, domains_like(pattern, domains))
+    for k, (mine, _) in enumerate(groups):
         if (member[mine] >= 0).any():
             twice = domains[int(np.argmax(mine & (member >= 0)))]
             raise ValueError(f'{twice!r} is in two groups whose ratios are to be kept: name it once')
-        if not q[mine].sum() > 0: raise ValueError(f'the prior is 0 for all of {pattern!r}: it has no ratios to keep')
         member[mine] = k
     first = [i for i, k in enumerate(member) if k < 0 or i == int(np.argmax(member == k))]   # of each part
-    columns = [np.where(member == member[i], q, 0) if member[i] >= 0 else np.eye(len(domains))[i] for i in first]
+    columns = [groups[member[i]][1] if member[i] >= 0 else np.eye(len(domains))[i] for i in first]
     return np.array([c / c.sum() for c in columns]).T
 
+# %% ../nbs/65_optima.ipynb #6a1f0c51
 def _parts_limits(S, low, high):
     "Bring limits of domains (d,) to the parts."
     with np.errstate(divide='ignore', invalid='ignore'):
         least, most = np.where(S > 0, low[:, None] / S, -np.inf), np.where(S > 0, high[:, None] / S, np.inf)
     if (low[S.sum(1) == 0] > 0).any(): raise ValueError('a domain with a lower limit is 0 in the ratios to be kept')
     return least.max(0), np.minimum(most.min(0), 1)
+
+def _part_names(S, domains):
+    "Name each part after its first domain, and say how many more there are."
+    names = [[d for d, s in zip(domains, c) if s] for c in S.T]
+    return [first if not rest else f'{first} and {len(rest)} more' for first, *rest in names]
 
 # %% ../nbs/65_optima.ipynb #6a1f0c3a
 @dataclass(frozen=True)
@@ -599,7 +623,7 @@ class _Aim:
     low: np.ndarray            # (k,) limits of the parts; a part is a domain, or a group whose ratios are kept
     high: np.ndarray           # (k,)
     importance: np.ndarray     # (m,)
-    prior: np.ndarray | None   # (k,)
+    prior: np.ndarray | None   # (k,) from which the divergence is measured
     kl: float
     guard: np.ndarray | None   # (m,) margins, inf for targets without one
     worst: bool
@@ -609,6 +633,7 @@ class _Aim:
     inner: np.ndarray = None   # (k,) a mixture that keeps all limits with something to spare
     spread: np.ndarray = None  # (d, k) spreads parts over domains; None: the parts are the domains
     support: dict = None       # the limits before and after they were narrowed to where runs have been
+    origin: np.ndarray = None  # (d,) the prior itself
 
     def mixture(self, X): return X if self.spread is None else X @ self.spread.T          # (..., k) -> (..., d)
     def parts(self, P): return P if self.spread is None else P @ (self.spread > 0)        # (..., d) -> (..., k)
@@ -617,7 +642,7 @@ class _Aim:
         return np.max(over, axis=0) if over else np.full(len(X), -np.inf)
 
 # %% ../nbs/65_optima.ipynb #987b975d
-def _region(domains, targets, prior, kl, lower, upper, hand, floor, keep_ratios):
+def _region(domains, targets, prior, kl, lower, upper, hand, floor, keep_ratios, kept):
     "Check limits of weights, groups and ratios: limits of the parts, their rows, the prior, the matrix that spreads."
     low, high = _limits(domains, _alone(lower, domains), _alone(upper, domains), *hand, floor)
     top, rows, most = _shut_or_keep(_group_rows(domains, lower, upper), low.to_numpy(), high.to_numpy())
@@ -625,21 +650,32 @@ def _region(domains, targets, prior, kl, lower, upper, hand, floor, keep_ratios)
     if q is not None:
         _check_closeness(q, kl, low, pd.Series(top, domains))
         q = (q / q.sum()).to_numpy()
-    S, least = _spread(domains, keep_ratios, q), low.to_numpy()
+    S, least = _spread(domains, _ratios(domains, keep_ratios, q) + _as_before(domains, kept)), low.to_numpy()
     if S is None: return least, top, rows, most, q, None
     least, top = _parts_limits(S, least, top)
-    check_limits(least, top, [' + '.join(d for d, s in zip(domains, c) if s) for c in S.T])
-    return least, top, rows @ S, most, q @ (S > 0), S
+    check_limits(least, top, _part_names(S, domains))
+    return least, top, rows @ S, most, q, S
 
-def _near_prior(within, q, low, high, rows, most):
+# %% ../nbs/65_optima.ipynb #6a1f0c52
+def _near_prior(within, q, S, low, high, rows, most):
     "Make the ball within which to stay, or say how far the nearest mixture is that keeps the other limits."
     if within is None: return ()
     if not 0 < within <= 1: raise ValueError(f'within = {within:g}: give a share of the weight, above 0 and at most 1')
+    q, whole = q if S is None else q @ (S > 0), q
+    if S is not None and np.abs(S @ q - whole).max() > 1e-6:
+        raise ValueError('within is measured from the prior, and the ratios to be kept are not those of the prior: '
+                         'leave it out, or give the mixture whose ratios are kept as the prior')
     need = _least_move(q, low, high, rows, most)
     if need > within:
         how = f'{need:.4g} of it must move' if np.isfinite(need) else 'no mixture keeps them'
         raise ValueError(f'within {within:g} of the prior lies no mixture that keeps the other limits: {how}')
     return Ball(q, within),
+
+def _prior_of_parts(q, S):
+    "Bring a prior to the parts, such that what the divergence from it asks for is the same."
+    if q is None or S is None: return q
+    with np.errstate(divide='ignore', invalid='ignore'):
+        return np.exp(np.where(S > 0, S * np.log(q[:, None] / S), 0).sum(0))
 
 # %% ../nbs/65_optima.ipynb #6a1f0c40
 def _among_runs(support, domains, S, region, balls):
@@ -658,7 +694,7 @@ def _check_possible(low, high, rows, most, balls):
     return point
 
 def _aim(model, importance=None, prior=None, kl=0.0, lower=None, upper=None, available=None, tokens=None, epochs=4.0,
-         guard=None, worst=False, floor=0.0, within=None, keep_ratios=(), support=None):
+         guard=None, worst=False, floor=0.0, within=None, keep_ratios=(), kept=(), support=None):
     "Check what `propose` is asked."
     domains, targets = list(model.feature_names_in_), list(model.target_names_)
     if (available is None) != (tokens is None):
@@ -667,28 +703,29 @@ def _aim(model, importance=None, prior=None, kl=0.0, lower=None, upper=None, ava
     if prior is None and (kl or worst or guard is not None or within is not None):
         raise ValueError('kl, worst, guard and within are measured from a prior: give one (prior=, --prior)')
     weigh, hand = _importance(targets, importance).to_numpy(), (available, tokens, epochs)
-    low, high, rows, most, q, S = _region(domains, targets, prior, kl, lower, upper, hand, floor, keep_ratios)
-    balls, kept = _near_prior(within, q, low, high, rows, most), None
+    low, high, rows, most, q, S = _region(domains, targets, prior, kl, lower, upper, hand, floor, keep_ratios, kept)
+    balls, among = _near_prior(within, q, S, low, high, rows, most), None
     point = _check_possible(low, high, rows, most, balls)
     if support is not None:
-        low, high, ball, kept = _among_runs(support, domains, S, (low, high, rows, most), balls)
+        low, high, ball, among = _among_runs(support, domains, S, (low, high, rows, most), balls)
         balls = (*balls, ball)
         point = _check_possible(low, high, rows, most, balls)
     margin = None if guard is None else _margins(targets, guard).to_numpy()
-    return _Aim(domains, low, high, weigh, q, kl, margin, worst, rows, most, balls, point, S, kept)
+    near = _prior_of_parts(q, S)
+    return _Aim(domains, low, high, weigh, near, kl, margin, worst, rows, most, balls, point, S, among, q)
 
 # %% ../nbs/65_optima.ipynb #46310e12
 def _exponents(model, aim):
-    "Return exponents of the parts (m, k) where every target's law is known to be convex, else None."
+    "Return exponents of the parts (m, k), and at the prior (m,), where all laws are known to be convex, else None."
     found = [convex_terms(law) for law in model.models_]
     if any(f is None for f in found): return None
     A = np.array([a for a, _ in found])
-    return A if aim.spread is None else A @ aim.spread
+    return (A if aim.spread is None else A @ aim.spread), None if aim.origin is None else A @ aim.origin
 
-def _walls(A, aim, targets):
+def _walls(A, at_prior, aim, targets):
     "Write guards as limits of A p: rows and what they may be at most."
     if aim.guard is None: return None, None
-    with np.errstate(divide='ignore', invalid='ignore'): most = np.log(np.exp(A @ aim.prior) + aim.guard)
+    with np.errstate(divide='ignore', invalid='ignore'): most = np.log(np.exp(at_prior) + aim.guard)
     if np.isnan(most).any() or np.isneginf(most).any():
         first = targets[int(np.argmin(np.nan_to_num(most, nan=-np.inf)))]
         raise ValueError(f'{first}: the guard asks for less than the law can reach anywhere')
@@ -716,9 +753,9 @@ def _with_cuts(solve, rows, most, balls):
             rows, most = np.concatenate([rows, gained[None]]), np.append(most, gained @ ball.centre + ball.radius)
     return p, np.nan
 
-def _solver(A, aim, first):
+def _solver(A, at_prior, aim, first):
     "Make the function of (rows, most) that solves, within the ball `first` if there is one."
-    best_worst = None if not aim.worst else np.exp(A @ aim.prior)
+    best_worst = None if not aim.worst else np.exp(at_prior)
     def solve(rows, most, A=A, q=aim.prior, low=aim.low, high=aim.high):
         asked = (aim.importance, q, aim.kl, low, high, rows, most)
         return fairest(A, best_worst, *asked) if aim.worst else lowest(A, *asked)
@@ -729,13 +766,13 @@ def _solver(A, aim, first):
         return M @ x, gap
     return split
 
-def _computed(A, aim, targets):
+def _computed(A, at_prior, aim, targets):
     "Return the best mixture of the parts, and how far its value can be above the lowest."
     rows, most = aim.rows, aim.most - 1e-7   # `lowest` adds as much, which is for guards
-    walls, top = _walls(A, aim, targets)
+    walls, top = _walls(A, at_prior, aim, targets)
     if walls is not None: rows, most = np.concatenate([rows, walls]), np.concatenate([most, top])
     one = aim.balls[0] if aim.balls and not aim.kl else None
-    return _with_cuts(_solver(A, aim, one), rows, most, aim.balls)
+    return _with_cuts(_solver(A, at_prior, aim, one), rows, most, aim.balls)
 
 # %% ../nbs/65_optima.ipynb #b50cd777
 def _closeness(P, aim):
@@ -748,10 +785,10 @@ _BROKEN = 1e9   # the value of a mixture that breaks a guard, to which the exces
 
 def _objective(ask, aim):
     "Make the function that is searched; `ask` predicts each target."
-    def losses(X): return np.column_stack([predict(aim.mixture(X)) for predict in ask])
-    at_prior = 0.0 if aim.prior is None else losses(aim.prior[None])[0]
+    def losses(P): return np.column_stack([predict(P) for predict in ask])
+    at_prior = 0.0 if aim.origin is None else losses(aim.origin[None])[0]
     def value(P):
-        L = losses(P)
+        L = losses(aim.mixture(P))
         v = (aim.importance * (L - at_prior)).max(1) if aim.worst else L @ aim.importance
         if aim.kl: v = v + aim.kl * _closeness(P, aim)
         if aim.guard is None: return v
@@ -788,7 +825,7 @@ def _brought_in(X, aim):
 def _searched(ask, aim, seed, trained):
     "Search for the best mixture of the parts."
     value, k = _objective(ask, aim), len(aim.low)
-    centre = np.full(k, 1 / k) if aim.prior is None else aim.prior
+    centre = np.full(k, 1 / k) if aim.origin is None else aim.parts(aim.origin)
     bring = (lambda X: _brought_in(X, aim)) if len(aim.rows) or aim.balls else None
     also = None if trained is None else aim.parts(trained)
     p = search(value, aim.low, aim.high, centre, seed=seed, also=also, bring=bring)
@@ -798,8 +835,8 @@ def _searched(ask, aim, seed, trained):
 
 def _solve(model, aim, seed=0, trained=None, ask=None):
     "Compute the best mixture where the laws are convex, else search; say how far it can be above the lowest."
-    A = _exponents(model, aim)
-    if A is not None: x, gap = _computed(A, aim, model.target_names_)
+    known = _exponents(model, aim)
+    if known is not None: x, gap = _computed(*known, aim, model.target_names_)
     else: x, gap = _searched(ask or [scorer(m) for m in model.models_], aim, seed, trained), np.nan
     return aim.mixture(x), gap
 
@@ -831,8 +868,8 @@ def _edge(aim, p):
     s, x = aim.support, aim.parts(p)
     top = (x > s['most'] - 1e-6) & (s['most'] < s['high'] - 1e-9)
     bottom = (x < s['least'] + 1e-6) & (s['least'] > s['low'] + 0.005)   # not worth a word below
-    parts = range(len(aim.domains)) if aim.spread is None else [int(np.argmax(c > 0)) for c in aim.spread.T]
-    edge = [aim.domains[i] for i, held in zip(parts, top | bottom) if held]
+    parts = aim.domains if aim.spread is None else _part_names(aim.spread, aim.domains)
+    edge = [part for part, held in zip(parts, top | bottom) if held]
     return {'edge': edge, 'furthest': bool(s['ball'].over(x) > -1e-5), 'widened': s['widened']}
 
 # %% ../nbs/65_optima.ipynb #9ca81d3d
@@ -853,16 +890,16 @@ def propose(
     floor: float = 0.0,          # least weight of every domain
     within: float = None,        # most weight that may move from the prior (total variation)
     keep_ratios: list = (),      # patterns of groups inside which the ratios of the prior are kept
+    kept: pd.Series | list = (), # domain: weight in another mixture, whose ratios are kept; or several such
     support: pd.DataFrame = None,# (n, d) runs: stay where they have been; default: anywhere
 ) -> Proposal:
     "Propose the best mixture within limits, exactly where the law is convex, and say how far to trust it."
     aim = _aim(model, importance, prior, kl, lower, upper, available, tokens, epochs, guard, worst,
-               floor, within, keep_ratios, support)
+               floor, within, keep_ratios, kept, support)
     known, ask = trained[aim.domains].to_numpy(), [scorer(m) for m in model.models_]
     p, gap = _solve(model, aim, seed, known, ask)
     mixture = pd.Series(p, aim.domains, name='weight').rename_axis('domain')
-    q = None if aim.prior is None else aim.mixture(aim.prior)
-    return Proposal(mixture, _predicted(model, ask, p, q), gap, *_distances(p, known),
+    return Proposal(mixture, _predicted(model, ask, p, aim.origin), gap, *_distances(p, known),
                     _times_read(mixture, available, tokens), _edge(aim, p))
 
 # %% ../nbs/65_optima.ipynb #6a1f0c4e

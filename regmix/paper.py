@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse, csv, http.client, math, os, sys, urllib.error, urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic, sleep
 import numpy as np
 import pandas as pd
 
@@ -168,6 +169,7 @@ def load_authors_files() -> pd.DataFrame:  # index: file; columns bytes (int), s
     return pd.read_csv(DATA/'paper'/'authors_files.csv', index_col='file')
 
 AUTHORS_FILES = load_authors_files()['sha256'].to_dict()                                 # name -> SHA-256
+_SIZES = load_authors_files().set_index('sha256')['bytes'].to_dict()                      # SHA-256 -> bytes
 AUTHORS_COMMIT = load_authors_files()['commit'].iloc[0]                                  # pinned
 AUTHORS_URL = f'https://raw.githubusercontent.com/sail-sg/regmix/{AUTHORS_COMMIT}/data'  # folder of the files
 
@@ -184,6 +186,10 @@ def check_file(
 # %% ../nbs/00_paper.ipynb #3cb96fd1
 _UNREACHABLE = ('cannot fetch {url} ({why}); without a network, set REGMIX_AUTHORS_DIR to a folder '
                 "that holds the authors' eight files")
+_BUSY = 408, 425, 429, 500, 502, 503, 504   # what a server answers that may do better in a moment
+_SLOW = 1000                                # bytes a second; less than that is a connection that stalls
+
+class _Again(Exception): "Say that it is worth asking again."
 
 def _answer(url: str, have: int, timeout: float):
     "Ask for what follows the first `have` bytes; None if nothing follows."
@@ -191,19 +197,27 @@ def _answer(url: str, have: int, timeout: float):
     try: return urllib.request.urlopen(request, timeout=timeout)
     except urllib.error.HTTPError as e:
         if have and e.code == 416: return None
+        if e.code in _BUSY: raise _Again(e) from e
         raise AuthorsLogsMissing(_UNREACHABLE.format(url=url, why=e)) from e
-    except (OSError, http.client.HTTPException) as e:
-        raise AuthorsLogsMissing(_UNREACHABLE.format(url=url, why=e)) from e
+    except urllib.error.URLError as e: raise AuthorsLogsMissing(_UNREACHABLE.format(url=url, why=e)) from e
+    except (OSError, http.client.HTTPException) as e: raise _Again(f'{type(e).__name__}: {e}') from e
 
-def _store(answer, f) -> bool:
-    "Write an answer to an open file; False if the connection ended before all that was announced."
+# %% ../nbs/00_paper.ipynb #5e0d94b2
+def _store(answer, f, room: int, timeout: float) -> bool:
+    "Write an answer to an open file, `room` bytes and one at most; False if it was cut or came too slowly."
     missing = answer.length                      # bytes announced, None where the server does not say
-    while True:
-        try: chunk = answer.read(1 << 16)
+    since, arrived = monotonic(), 0
+    while room >= 0:
+        try: chunk = answer.read1(1 << 16)
         except (OSError, http.client.HTTPException): return False
         if not chunk: return not missing
-        f.write(chunk)
+        f.write(chunk[:room + 1])
+        room, arrived = room - len(chunk), arrived + len(chunk)
         if missing is not None: missing -= len(chunk)
+        if monotonic() - since > timeout:
+            if arrived < _SLOW * timeout: return False
+            since, arrived = monotonic(), 0
+    return True                                  # it is too long: the hash refuses it
 
 # %% ../nbs/00_paper.ipynb #c4273c66
 def _part(to: Path) -> Path: return to.with_name(to.name + '.part')   # what has arrived so far
@@ -211,36 +225,47 @@ def _part(to: Path) -> Path: return to.with_name(to.name + '.part')   # what has
 def _append(
     url: str,        # what to fetch
     part: Path,      # the partial file; what it already holds is not asked for again
-    timeout: float,  # seconds without a byte
+    size: int,       # bytes of the whole file, or a limit
+    timeout: float,  # seconds in which something must arrive
 ) -> bool:           # whether the server sent all that it announced
     "Append to a partial file what is missing of it."
     have = part.stat().st_size if part.exists() else 0
     answer = _answer(url, have, timeout)
     if answer is None: return True               # nothing left to send: the hash decides
     goes_on = answer.status == 206 and answer.headers.get('Content-Range', '').startswith(f'bytes {have}-')
-    with answer, open(part, 'ab' if goes_on else 'wb') as f: return _store(answer, f)
+    try:
+        with answer, open(part, 'ab' if goes_on else 'wb') as f:
+            return _store(answer, f, max(0, size - have) if goes_on else size, timeout)
+    except OSError as e: raise OSError(f'{part} cannot be written ({e.strerror}): mend it, and run again') from e
 
 # %% ../nbs/00_paper.ipynb #b27c3cec
 def download(
-    url: str,            # what to fetch
-    to: Path,            # where to put it
-    sha256: str,         # the expected hash
-    attempts: int = 3,   # tries before giving up; each goes on where the last one stopped
-    timeout: float = 30, # seconds without a byte
-) -> Path:               # `to`, verified
+    url: str,                   # what to fetch
+    to: Path,                   # where to put it
+    sha256: str,                # the expected hash
+    attempts: int = 3,          # tries before giving up; each goes on where the last one stopped
+    timeout: float = 30,        # seconds in which something must arrive
+    size: int = 1_000_000_000,  # bytes of the file, or a limit: no more than one byte beyond it is read
+    wait: float = 0.5,          # seconds before the second try; twice as long before each further one
+) -> Path:                      # `to`, verified
     "Fetch one file: resume what is there, verify, and only then give it its name."
-    part = _part(to)
-    for _ in range(attempts):
+    part, complete, found, have, busy = _part(to), False, 'nothing', 0, None
+    for attempt in range(attempts):
+        if attempt: sleep(wait * 2 ** (attempt - 1))
         resumed = part.exists() and part.stat().st_size > 0
-        complete = _append(url, part, timeout)
-        found, size = sha256_of(part), part.stat().st_size
+        try: complete = _append(url, part, size, timeout)
+        except _Again as e:
+            busy = e
+            continue
+        found, have, busy = sha256_of(part), part.stat().st_size, None
         if found == sha256:
             os.replace(part, to)
             return to
         if complete: part.unlink()               # wrong bytes: worth nothing
         if complete and not resumed: break       # wrong from the first byte on: no use in asking again
+    if busy: raise AuthorsLogsMissing(_UNREACHABLE.format(url=url, why=f'{busy}, after {attempts} tries'))
     what = 'was refused; nothing was kept' if complete else 'ended too early; run again to go on from there'
-    raise WrongFile(f'{to.name} {what}: expected SHA-256 {sha256}, found {found} ({size} bytes, from {url})')
+    raise WrongFile(f'{to.name} {what}: expected SHA-256 {sha256}, found {found} ({have} bytes, from {url})')
 
 # %% ../nbs/00_paper.ipynb #92e866c3
 def copy_file(
@@ -249,7 +274,7 @@ def copy_file(
     sha256: str,   # the expected hash
 ) -> Path:         # `to`, verified
     "Copy one file, verified, and only then give it its name."
-    if not source.exists():
+    if not source.is_file():
         raise AuthorsLogsMissing(f'{source.name} is not in the folder that REGMIX_AUTHORS_DIR names; '
                                  f'it needs all of {", ".join(AUTHORS_FILES)}')
     write_file(to, check_file(source, sha256).read_bytes())
@@ -261,7 +286,7 @@ def fetch_authors(
     dest: Path | None = None,              # folder to fill; by default `data/authors`
     files: dict[str, str] | None = None,   # name -> SHA-256; by default the eight files
     base_url: str | None = None,           # folder on the web; by default the pinned commit on GitHub
-    timeout: float = 30,                   # seconds without a byte
+    timeout: float = 30,                   # seconds in which something must arrive
 ) -> Path:                                 # the folder, complete and verified
     "Fetch the authors' logs, or copy them from `$REGMIX_AUTHORS_DIR`; skip what is already right."
     from tqdm import tqdm
@@ -274,7 +299,7 @@ def fetch_authors(
             if sha256_of(to) == sha256: continue
             if not (source and Path(source).resolve() == dest.resolve()): to.unlink()
         if source: copy_file(Path(source)/name, to, sha256)
-        else: download(f'{base_url}/{name}', to, sha256, timeout=timeout)
+        else: download(f'{base_url}/{name}', to, sha256, timeout=timeout, size=_SIZES.get(sha256, 10**9))
     return dest
 
 # %% ../nbs/00_paper.ipynb #3b124940
@@ -602,8 +627,8 @@ def main(argv: list[str] | None = None) -> int:  # exit status: 0 if the logs ar
     except AuthorsLogsMissing as e:
         print(f"authors' logs: not fetched: {e}", file=sys.stdout if given.if_possible else sys.stderr)
         return 0 if given.if_possible else 1
-    except WrongFile as e:
-        print(f"authors' logs: refused: {e}", file=sys.stderr)
+    except (WrongFile, OSError) as e:
+        print(f"authors' logs: {'refused' if isinstance(e, WrongFile) else 'not fetched'}: {e}", file=sys.stderr)
         return 1
     print(f"authors' logs: {len(AUTHORS_FILES)} files, each with the expected SHA-256")
     return 0

@@ -7,13 +7,14 @@ __all__ = ['GPUS', 'SHARES', 'PULL', 'EXPONENTS', 'LEAST', 'APART', 'run_cost', 
            'proxies_to_begin', 'Process', 'predict', 'predict_sd', 'learned_process', 'Part', 'fit_parts',
            'resample_runs', 'weighted_rho', 'size_scores', 'go_on', 'Learning', 'learning', 'left_out', 'noise_of',
            'verdict', 'plan_more', 'choose_batch', 'within_limits', 'draw_candidates', 'new_names', 'aim_of',
-           'calibration', 'next_mixtures', 'search_pool', 'batch_coverage', 'best_of_random', 'search_all',
-           'chance_curves', 'check_pilots', 'mean_search', 'runs_as_good']
+           'calibration', 'next_mixtures', 'kept_ratios', 'sample_kept', 'split_domain', 'search_pool',
+           'batch_coverage', 'best_of_random', 'search_all', 'chance_curves', 'check_pilots', 'mean_search',
+           'runs_as_good']
 
 # %% ../nbs/58_planning.ipynb #7c29ee27
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 from .files import unknown
 from .laws import law_named, make_law, spread
 from .measures import middle, noise_floor, rho_ceiling, row_ranks
-from .mixtures import sample_mixtures
+from .mixtures import as_prior, sample_mixtures
 from .swarms import Swarm
 from .tables import Metric
 
@@ -499,6 +500,59 @@ def _said_of(process, batch, metrics):
     if len(metrics) == 1 and isinstance(metrics[0], Metric) and metrics[0].higher:
         mean, ends = -mean, (-ends[1], -ends[0])
     return pd.DataFrame({'predicted': mean, 'low': ends[0], 'high': ends[1]}, batch.index)
+
+# %% ../nbs/58_planning.ipynb #58d00a02
+def kept_ratios(
+    old: pd.Series,        # (k,) a mixture that was found before, by domain
+    domains: Sequence,     # names of the domains of now
+    free: Sequence = (),   # those that are searched again, though they are in the old mixture
+) -> pd.Series:            # shares that sum to 1, of the domains that keep their ratios
+    "Say which domains keep the ratios of an old mixture: those of now that are in it, and are not free."
+    for d in free:
+        if d not in domains: raise unknown('domain', d, domains)
+    kept = old[[d for d in old.index if d in domains and d not in free]]
+    if not kept.sum() > 0:
+        raise ValueError(f'no weight of the old mixture is on a domain that stays: it has {", ".join(old.index)}; '
+                         f'the domains of now are {", ".join(domains)}')
+    if len(kept) == len(domains):
+        raise ValueError('all domains are in the old mixture, so there is nothing to search: name those that are to '
+                         'be free (free=, --free); where one was only removed, the others stay in their ratios')
+    return (kept / kept.sum()).rename('kept')
+
+# %% ../nbs/58_planning.ipynb #58d00a05
+def sample_kept(
+    prior: pd.Series | Mapping,  # tokens or shares by domain
+    kept: pd.Series,             # shares of the domains that keep their ratios (`kept_ratios`)
+    n: int,                      # number of mixtures
+    **options,                   # of `sample_mixtures`: seed, bound, least and others, which look at the parts
+) -> pd.DataFrame:               # n x d weights, index run '1'..'n'
+    "Draw mixtures in which some domains keep their ratios, as if they were one."
+    prior, whole = as_prior(prior), ' and '.join(map(str, kept.index))
+    if strange := [d for d in kept.index if d not in prior.index]: raise unknown('domain', strange[0], prior.index)
+    empty = kept.index[(kept > 0) & (prior[kept.index] == 0)]
+    if len(empty): raise ValueError(f'{empty[0]!r} is to keep its ratio, and has no text: its prior is 0')
+    parts = pd.concat([pd.Series({whole: prior[kept.index].sum()}), prior.drop(kept.index)])
+    drawn = sample_mixtures(parts, n, **options)
+    together = pd.DataFrame(np.outer(drawn[whole], kept / kept.sum()), drawn.index, kept.index)
+    return together.join(drawn.drop(columns=whole))[list(prior.index)]
+
+# %% ../nbs/58_planning.ipynb #58d00a08
+def split_domain(
+    swarm: Swarm,
+    domain: str,                 # that was split up after these runs
+    parts: pd.Series | Mapping,  # tokens or shares of its parts, by their names
+) -> Swarm:                      # with a note
+    "Write runs on a domain as runs on its parts, each in proportion to its text."
+    if domain not in swarm.domains: raise unknown('domain', domain, swarm.domains)
+    parts, whole, at = as_prior(parts), swarm.mixtures[domain], swarm.domains.index(domain)
+    rest = swarm.mixtures.drop(columns=domain)
+    taken = [d for d in parts.index if d in rest.columns]
+    if taken: raise ValueError(f'{taken[0]!r} is to be a part of {domain!r}, and is a domain of its own')
+    names = [*rest.columns[:at], *parts.index, *rest.columns[at:]]
+    table = rest.join(pd.DataFrame(np.outer(whole, parts), rest.index, parts.index))[names]
+    shares = ', '.join(f'{d} {s:.3g}' for d, s in parts.items())
+    note = f'swarm {swarm.name!r}: {domain!r} was split up since: its {len(swarm)} runs read it as {shares}'
+    return replace(swarm, mixtures=table, meta=swarm.meta | {'notes': [*swarm.meta.get('notes', []), note]})
 
 # %% ../nbs/58_planning.ipynb #8004b502
 def _step(X, y, have, process, how):

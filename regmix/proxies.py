@@ -323,7 +323,8 @@ class Validation:
 
 def _too_short(domain, tokens, context):
     return ValueError(f'domain {domain!r} has {tokens} validation tokens, fewer than one sequence of {context}: give '
-                      'it more text, build the corpus with a larger valid_fraction, or shorten the context')
+                      'it more text, hold out a larger share of it (valid_fraction=, --valid-fraction), or shorten '
+                      'the sequences (context=, --context)')
 
 # %% ../nbs/40_proxies.ipynb #1f07d255
 @torch.no_grad()

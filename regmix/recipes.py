@@ -59,7 +59,7 @@ def _paths(mixture, paths, ending):
     "List where the data of each domain are; a path that is not given is made of the domain's name."
     domains, given = [str(d) for d in mixture.keys()], dict(paths or {})
     for d in given:
-        if d not in domains: raise ValueError(f'paths: {unknown("domain", d, domains)}')
+        if d not in domains: raise ValueError(f'paths: {unknown("domain", d, domains)} (paths=, --path)')
     listed = {d: [p] if isinstance(p, str) or not isinstance(p, list | tuple) else list(p) for d, p in given.items()}
     return {d: [str(p) for p in listed.get(d, [f'data/{d}{ending}'])] for d in domains}
 
@@ -73,7 +73,8 @@ def _shared(mixture, paths, ending):
     rows = [(d, p, used[d]/len(at[d])) for d in used.index for p in at[d]]
     owner = {}
     for d, p, _ in rows:
-        if owner.setdefault(p, d) != d: raise ValueError(f'paths: {p!r} is given for {owner[p]!r} and for {d!r}')
+        if owner.setdefault(p, d) != d:
+            raise ValueError(f'paths: {p!r} is given for {owner[p]!r} and for {d!r} (paths=, --path)')
     parts = round_to_grid(np.array([[w for _, _, w in rows]]), GRID)[0]
     return [(d, p, w) for (d, p, _), w in zip(rows, parts) if w > 0]
 
@@ -353,6 +354,15 @@ def _notes(weights, to, repetition, tokens):
         yield (f"{to} keeps no limit on how often a domain is read; the mixture was made for these passes: "
                f"{', '.join(often)}{length}")
 
+def _check_passes(repetition, tokens):
+    "Refuse numbers that no training could have."
+    for domain, times in (repetition or {}).items():
+        if not isinstance(times, int | float) or not 0 <= times <= 1e9:
+            raise ValueError(f"epochs of domain {domain!r} are {str(times)[:40]!r}: give how often it is read, "
+                             "0 to 1e9 times")
+    if tokens is not None and (not isinstance(tokens, int | float) or not 0 <= tokens < float('inf')):
+        raise ValueError(f'tokens are {str(tokens)[:40]!r}: give how many the model will read')
+
 def export_mixture(
     mixture: pd.Series | Proposal,  # weights by domain, or a proposal, which knows how often a domain is read
     to: str,                        # a name in `RECIPES`
@@ -363,6 +373,7 @@ def export_mixture(
     "Write a mixture in the words of a trainer; what the recipe cannot hold is said in a note."
     if to not in RECIPES: raise unknown('format', to, RECIPES)
     if isinstance(mixture, Proposal): mixture, repetition = mixture.mixture, mixture.epochs.dropna().to_dict()
+    _check_passes(repetition, tokens)
     weights = clean(mixture)
     for note in _notes(weights, to, repetition, tokens): warnings.warn(note, stacklevel=2)
     text = RECIPES[to](weights, paths=paths, repetition=repetition)

@@ -194,7 +194,7 @@ def predict_band(
     for t, law in zip(fit.targets, fit.model.models_):
         half = 1.96 * np.fmax(predictive_sd(law, X.to_numpy()), errors[t, fit.laws[t]])
         value = values[t].to_numpy()
-        low, high = (getattr(fit.metrics[t], end, None) for end in ('low', 'high'))   # a metric's range
+        low, high = fit.metrics[t].low, fit.metrics[t].high   # a metric's range
         ends = np.clip([value - half, value + half], -np.inf if low is None else low, np.inf if high is None else high)
         found[t] = np.column_stack([value, *ends])
     return found

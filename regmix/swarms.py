@@ -170,17 +170,33 @@ def _difference(a, b) -> str:
 
 def _check_alike(first: Swarm, other: Swarm, same_text: bool = True) -> list[str]:
     "Refuse two swarms whose runs were not trained alike; and a note of what only one of them says."
-    unsaid = []
+    unsaid, notes = [], []
     for what, of in _ALIKE.items():
         if what == 'corpus' and not same_text: continue
         a, b = of(first), of(other)
         if (a is None) != (b is None): unsaid.append(what)
         if a is None or b is None or a == b: continue
+        if what == 'corpus' and (grew := _grew(first, other)): notes.append(grew); continue
         raise ValueError(f'swarms {first.name!r} and {other.name!r} differ in their {what}: {_difference(a, b)}; '
                          'only runs trained alike can be joined')
-    if not unsaid: return []
-    return [f'swarms {first.name!r} and {other.name!r} were taken as trained alike, though only one of them says its '
-            f'{", ".join(unsaid)}']
+    if not unsaid: return notes
+    said = f'though only one of them says its {", ".join(unsaid)}'
+    return [*notes, f'swarms {first.name!r} and {other.name!r} were taken as trained alike, {said}']
+
+# %% ../nbs/15_swarms.ipynb #86dda8f1
+_COUNTS = 'train_tokens', 'valid_tokens', 'train_documents', 'valid_documents', 'train_bytes', 'valid_bytes'
+
+def _grew(first: Swarm, other: Swarm) -> str | None:
+    "Say how one corpus came from the other, if tokenizer and text are the same in all domains that both have."
+    a, b = (s.meta.get('text') or {} for s in (first, other))
+    A, B = a.get('domains') or {}, b.get('domains') or {}
+    both = [d for d in A if d in B]
+    tokenizers = [{k: (text.get('tokenizer') or {}).get(k) for k in ('sha256', 'eos')} for text in (a, b)]
+    if not both or tokenizers[0] != tokenizers[1]: return None
+    if any(A[d].get(c) != B[d].get(c) for d in both for c in _COUNTS): return None
+    only = [f"{', '.join(map(repr, sorted(x - y)))} only in that of {s.name!r}"
+            for s, x, y in ((first, set(A), set(B)), (other, set(B), set(A))) if x - y]
+    if only: return f'the corpora differ: {"; ".join(only)}; the other {len(both)} domains have the same counts'
 
 # %% ../nbs/15_swarms.ipynb #b2cdcf06
 def _joined_meta(swarms: list, notes: list) -> dict:
@@ -189,6 +205,9 @@ def _joined_meta(swarms: list, notes: list) -> dict:
     meta = {k: v for k, v in metas[0].items() if all(k in m for m in metas)}
     for key in ('runs', 'of', 'seconds', 'seeds', 'broken'):
         if key in meta: meta[key] = sum((m[key] for m in metas[1:]), start=meta[key])
+    if 'text' in meta:   # of each domain, as the first swarm with it has it
+        domains = {d: told for m in reversed(metas) for d, told in m['text'].get('domains', {}).items()}
+        meta['text'] = meta['text'] | {'domains': domains}
     if 'complete' in meta: meta['complete'] = all(m['complete'] for m in metas)
     if 'largest_epochs' in meta:
         domains = dict.fromkeys(d for s in swarms for d in s.domains)
@@ -340,8 +359,8 @@ REPLICATION = ROOT/'data'/'replication'   # our own swarms
 def _no_swarm(source, folder):
     "Make the error for a source in which there is no swarm."
     if (folder/'definition.json').is_file():
-        return FileNotFoundError(f'{source}: a swarm under way, with no swarm.json yet: call train_swarm again to '
-                                 'finish it, or regmix.training.gather(folder, corpus) for what is finished')
+        return FileNotFoundError(f'{source}: a swarm under way, with no swarm.json yet: train again to finish it '
+                                 '(regmix train, train_swarm); regmix.training.gather gives what is finished')
     ours = [f'replication/{p.parent.name}' for p in sorted(REPLICATION.glob('*/swarm.json'))]
     return FileNotFoundError(f"{source}: neither a swarm's folder (no swarm.json in it) "
                              f"nor one of {', '.join([*AUTHORS, *ours])}")

@@ -32,7 +32,8 @@ def _text(path: Path) -> str:
         raise ValueError(f'{path}: byte {e.start} is no UTF-8 ({near!r}): save the file as CSV in UTF-8') from None
 
 def _separator(path, header: str) -> str:
-    columns = {s: len(next(csv.reader([header], delimiter=s), [])) for s in ',;\t'}
+    try: columns = {s: len(next(csv.reader([header], delimiter=s), [])) for s in ',;\t'}
+    except csv.Error as e: raise ValueError(f'{path}: the header is not readable as CSV: {e}') from None
     best = max(columns.values())
     found = [s for s, n in columns.items() if n == best]
     if best > 1 and len(found) > 1:
@@ -928,6 +929,7 @@ def read_swarm(source,     # a name in `AUTHORS`, a folder (of a swarm, or with 
                **options,  # of `read_tables`, where there are files to read
               ) -> Swarm:  # of several sources: joined
     "Read a swarm from wherever it is."
+    if isinstance(source, Swarm): return source
     if isinstance(source, tuple | list):
         return read_tables(*source, **options) if _is_pair(source) else _read_several(source, options)
     if str(source) in AUTHORS or str(source).startswith('replication/'): return load_swarm(source)
@@ -935,7 +937,9 @@ def read_swarm(source,     # a name in `AUTHORS`, a folder (of a swarm, or with 
     if not folder.exists(): raise FileNotFoundError(f'{source}: there is no such folder')
     if (folder/'swarm.json').is_file() or (folder/'definition.json').is_file():
         strange = [k for k, v in options.items() if v and k != 'targets']
-        if strange: raise ValueError(f'{source}: a swarm of this project; {strange[0]} is for tables of your own')
+        if strange:
+            option = strange[0].replace('_', '-')
+            raise ValueError(f'{source}: a swarm of this project; --{option} is for tables of your own')
         return load_swarm(folder)
     return _read_folder(folder, options)
 

@@ -23,10 +23,13 @@ def _refuse_twice(path):
         return dict(items)
     return pairs
 
+def _int(digits: str): return int(digits) if len(digits) < 400 else float(digits)   # Python reads 4,300 digits at most
+
 def _read_json(path: Path, text: str):
     "Read JSON, whatever is in it."
-    try: return json.loads(text, object_pairs_hook=_refuse_twice(path))
+    try: return json.loads(text, object_pairs_hook=_refuse_twice(path), parse_int=_int)
     except json.JSONDecodeError as e: raise ValueError(f'{path}: not readable as JSON: {e}') from None
+    except RecursionError: raise ValueError(f'{path}: not readable as JSON: nested too deeply') from None
 
 def _read_text(path: Path) -> str:
     "Read a file of text, or raise ValueError naming the byte at fault."

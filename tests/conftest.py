@@ -1,5 +1,8 @@
 """Shared fixtures. Tests that need the authors' logs skip, with a reason, where there are none."""
+import sys
 from pathlib import Path
+
+sys.modules.setdefault("rfc3987_syntax", None)   # else jsonschema compiles 38 grammars of web addresses: two seconds a process
 
 import numpy as np
 import pandas as pd

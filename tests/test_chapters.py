@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SLOW = ["75_baselines", "70_evaluation", "65_optima", "40_proxies", "78_schedules", "57_choice", "68_tasks", "45_training"]
+SLOW = ["57_choice", "70_evaluation", "75_baselines", "78_schedules", "65_optima", "25_corpora", "45_training",
+        "50_regression", "40_proxies"]
 
 
 def rank(path): return SLOW.index(path.stem) if path.stem in SLOW else len(SLOW)

@@ -1,4 +1,5 @@
 """The choice of a law: no rho out of nothing, differences in pairs, a rule that a table can be asked, and a folder that is never lost."""
+import functools
 import json
 import os
 import warnings
@@ -11,6 +12,7 @@ from sklearn.base import clone
 from sklearn.dummy import DummyRegressor
 
 import regmix.choice as choice
+import regmix.laws as laws
 from regmix.choice import (COLUMNS, LawRegressor, best_possible, best_ranked, choose, compare_laws, fit_given, fit_swarm,
                            is_noise, load_fit, make_folds, measured_on, not_told_apart, out_of_fold, predict_unseen,
                            regret_draws, rho_behind, save_fit, scaled_law, score_unseen, why_chosen, write_fit)
@@ -33,7 +35,8 @@ def swarm(X, Y): return Swarm("toy", X, long_losses(pd.DataFrame(Y), 1))
 
 
 @pytest.mark.parametrize("law", ["ridge", "own weight", "log-linear"])
-def test_pure_noise_has_no_rho(law):
+def test_pure_noise_has_no_rho(law, monkeypatch):
+    monkeypatch.setattr(laws, "fit_starts", functools.partial(laws.fit_starts, tolerance=1e-3))   # through noise every step gains a little
     plain, fair = [], []
     for seed in range(40):
         rng = np.random.default_rng(seed)
@@ -163,12 +166,12 @@ def test_the_rule_in_a_fit_and_one_named_law(tmp_path):
 
 
 @pytest.mark.parametrize("law", [name for name, law in LAWS.items() if law.parameters])
-@pytest.mark.parametrize("unit", [0.01, 100])
-def test_units_do_not_matter(law, unit):
+def test_units_do_not_matter(law):
     X, y = toy()
     if law == "AutoScale" and "scale" not in scaled_law(law, DOMAINS, "web", y).get_params(): pytest.skip("AutoScale has no scale yet")
     fold = make_folds(X)
-    assert np.abs(out_of_fold(law, X, unit * y, fold)[0] / unit - out_of_fold(law, X, y, fold)[0]).max() < 1e-3 * y.std()
+    plain = out_of_fold(law, X, y, fold)[0]
+    for unit in (0.01, 100): assert np.abs(out_of_fold(law, X, unit * y, fold)[0] / unit - plain).max() < 1e-3 * y.std(), unit
 
 
 def test_a_law_with_a_scale_is_given_the_spread(monkeypatch):

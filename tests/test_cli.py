@@ -43,7 +43,16 @@ def ask(line, status=0):
     return found.stdout, found.stderr
 
 
-def fitted(line=f"fit --mixtures m.csv --losses l.csv --target val_loss {LAWS} --out fit"): return ask(line)
+MADE = {}   # line: what it printed; the files of its fit
+
+
+def fitted(line=f"fit --mixtures m.csv --losses l.csv --target val_loss {LAWS} --out fit"):
+    "Fit the tables of the room: once for each line, and a copy after that, as the tables are always the same."
+    if line not in MADE: MADE[line] = ask(line), {p.name: p.read_bytes() for p in Path("fit").iterdir()}
+    said, files = MADE[line]
+    Path("fit").mkdir(exist_ok=True)
+    for name, data in files.items(): Path("fit", name).write_bytes(data)
+    return said
 
 
 def test_from_tables_to_a_report(room):
@@ -180,6 +189,26 @@ def test_a_proposal_of_another_fit_is_refused(room):
     assert "Train on" in page and "under the prior" in page
 
 
+NAMES = [r"$\frac{1$", "50% $x$ _\\", "x" * 100, "web|page", "中文", "עברית"]
+
+
+def test_names_of_any_kind_reach_the_report(room):
+    "What a name holds is never read as a formula, a pattern or a piece of the page."
+    X, Y = pd.read_csv("m.csv", index_col="run"), pd.read_csv("l.csv", index_col="run")
+    rng = np.random.default_rng(1)
+    X = pd.DataFrame(rng.dirichlet(np.ones(len(NAMES)), len(X)), X.index, NAMES)
+    X.to_csv("names.csv")
+    Y[NAMES[0]] = 2 + np.exp(-X[NAMES[1]]) + rng.normal(0, 0.01, len(X))
+    Y.to_csv("losses.csv")
+    ask(shlex.join(["fit", "--mixtures", "names.csv", "--losses", "losses.csv", "--target", NAMES[0], "--unit", NAMES[1], "--law", "ridge", "--out", "odd"]))
+    told, _ = ask("propose odd --stability 0 --out p.json --json")
+    assert set(told["mixture"]) == set(NAMES)
+    ask("report odd p.json --out r.html")
+    import html
+    page = html.unescape(Path("r.html").read_text())
+    for name in NAMES: assert name in page, name
+
+
 def test_what_gets_worse_is_said_first(room):
     fitted()
     told, _ = ask("propose fit --prior tokens.json --bound code=:0.01 --bound law=0.9: --stability 0 --json")     # what the target wants is forbidden
@@ -208,12 +237,66 @@ def test_nothing_is_overwritten_unless_asked(room):
     assert Path("mine/thesis.tex").is_file()
 
 
-def test_a_bug_is_1_and_still_one_line(room, monkeypatch):
+def test_a_fault_of_ours_is_70_and_still_one_line(room, monkeypatch):
     import regmix.choice
     fitted()
     monkeypatch.setattr(regmix.choice, "load_fit", lambda folder: 1 / 0)
-    told, err = ask("propose fit --json", 1)
-    assert told == {"error": "ZeroDivisionError: division by zero", "exit": 1} and err == "regmix: ZeroDivisionError: division by zero\n"
+    told, err = ask("propose fit --json", 70)
+    line = "ZeroDivisionError: division by zero. This is a fault of regmix; run again with --traceback to see where"
+    assert told == {"error": line, "exit": 70} and err == f"regmix: {line}\n"
+    for words, environment in (("propose fit --traceback", {}), ("propose fit", {"REGMIX_TRACEBACK": "1"})):
+        found = CliRunner().invoke(app, shlex.split(words), env=environment)
+        assert found.exit_code == 70 and "Traceback" in found.stderr and "test_cli.py" in found.stderr and found.stderr.endswith(f"regmix: {line}\n")
+
+
+def numeric(name):
+    "The options of a command that take a number."
+    import inspect
+    import regmix.cli
+    parameters = inspect.signature(getattr(regmix.cli, name)).parameters.values()
+    return [f"--{p.name.replace('_', '-')}" for p in parameters if getattr(p.annotation, "__origin__", None) in (int, float)]
+
+
+@pytest.mark.parametrize("line", ["sample tokens.json --out x.csv --overwrite", "propose fit --prior tokens.json --available tokens.json --stability 0"])
+def test_no_number_is_a_fault_of_ours(room, line):
+    "Whatever number an option is given, it is taken, or refused in a sentence that names the option or the number."
+    ask("fit --mixtures m.csv --losses l.csv --target val_loss --law ridge --out fit")
+    for option in numeric(line.split()[0]):
+        for value in ("nan", "-1", "1e308", "9" * 30) if "sample" in line else ("nan", "-1e308"):
+            more = "" if option == "--tokens" or "propose" not in line else "--tokens 1e9"
+            found = CliRunner().invoke(app, shlex.split(f"{line} {option}={value} {more}"))
+            last = found.stderr.strip().splitlines()[-1:]
+            assert found.exit_code in (0, 2) and "Traceback" not in found.stderr, (option, value, found.stderr)
+            if option == "--seed": assert found.exit_code == 2 and "--seed" in last[0]
+
+
+BYTES = [b"", b"[]", b"3", b"null", b'"x"', b'{"mixture": {"a": []}}', b"[[1, 2], [3]]", b"\xff\xfe", b'{"a": 1e999}', b'{"a": 1e308, "b": 1e308}', b"[" * 20_000, b'{"a":' * 40_000,
+         b"a: &x [*x]", b"a: !!python/object/apply:os.system [touch x]", b"? [1, 2]\n: 3\n", b"a,b\n\"", b"x,y\na,1e400\nb,1", b"9" * 5000]
+
+
+@pytest.mark.parametrize("ending", ["json", "yaml", "csv", "parquet"])
+def test_no_file_is_a_fault_of_ours(room, ending):
+    "Whatever bytes a prior holds, it is read, or refused in one line that names the file; nothing in it is run."
+    for data in BYTES:
+        Path(f"prior.{ending}").write_bytes(data)
+        found = CliRunner().invoke(app, ["sample", f"prior.{ending}", "--n", "2", "--out", "x.csv"])
+        last = found.stderr.strip().splitlines()[-1]
+        assert found.exit_code == 2 and f"prior.{ending}" in last and len(last) < 400, (data[:40], found.exit_code, last)
+        assert not Path("x").exists() and not Path("x.csv").exists()
+
+
+def test_a_result_that_cannot_be_written_is_no_success(room):
+    "A full disk behind standard output: one line, a number other than 0, no traceback. The chapter on the shell has the other streams."
+    with open("/dev/full", "w") as full: found = subprocess.run([*REGMIX, "export", "tokens.json", "--to", "json"], stdout=full, stderr=subprocess.PIPE, text=True)
+    lines = [l for l in found.stderr.splitlines() if not l.startswith("regmix: note:")]
+    assert found.returncode == 1 and len(lines) == 1 and "standard output: No space left on device" in lines[0]
+
+
+def test_a_wrong_option_is_one_line_and_one_object(room):
+    for line, why in {"sample tokens.json": "Missing option '--out'", "sample tokens.json --out x.csv --seed=-1": "Invalid value for '--seed'", "sample tokens.json --out x.csv --zzz 1": "No such option: --zzz",
+                      "sample tokens.json --out x.csv --n many": "Invalid value for '--n'", "sample tokens.json --out x.csv --n 1 --n 2": "--n is given twice"}.items():
+        told, err = ask(line + " --json", 2)
+        assert why in told["error"] and err == f"regmix: {told['error']}\n"
 
 
 def test_few_runs_say_what_they_lack(room):

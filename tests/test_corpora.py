@@ -52,7 +52,7 @@ BUILD = """
 import sys
 from regmix.corpora import build_corpus
 from regmix.installed import read_installed
-build_corpus(read_installed(max_bytes_per_domain=60_000), sys.argv[1], name='twice', vocab_size=1000, valid_fraction=.2, context=16, progress=False)
+build_corpus(read_installed(max_bytes_per_domain=40_000), sys.argv[1], name='twice', vocab_size=600, valid_fraction=.2, context=16, progress=False)
 """
 
 
@@ -64,11 +64,6 @@ def test_two_builds_agree_byte_for_byte(tmp_path):
     corpus = load_corpus(tmp_path/"a").verify()
     assert len(corpus.domains) >= 12
     assert not re.search(rb"/home/|/root/|site-packages/|" + str(tmp_path).encode(), a["corpus.json"])
-
-
-def test_corpora_needs_no_torch_and_imports_nothing_heavy():
-    code = "import sys, regmix.corpora; sys.exit(bool({'torch', 'transformers', 'datasets', 'tokenizers', 'zstandard', 'matplotlib'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)}).returncode == 0
 
 
 # --- tokens lead back to text ---
@@ -390,6 +385,18 @@ def test_a_killed_build_leaves_no_corpus_and_is_cleared_by_the_next(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == [".c.notes", "c"]
 
 
+@pytest.mark.parametrize("host", ["plain", "my-host-3.lan-7", "new-old"])
+def test_what_a_dead_build_left_is_cleared_whatever_the_machine_is_called(tmp_path, monkeypatch, host):
+    from regmix import files
+    monkeypatch.setattr(files.platform, "node", lambda: host)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for kind, process in (("new", dead.pid), ("new", os.getppid())):
+        (tmp_path/f".c.{kind}-{host}-{process}-1"/"train").mkdir(parents=True)
+    build_corpus(documents(), tmp_path/"c", **SMALL)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f".c.new-{host}-{os.getppid()}-1", "c"]
+
+
 @pytest.mark.parametrize("file", ["train/law.bin", "valid/web.bin", "tokenizer.json", "valid/web.docs.parquet", "corpus.json"])
 def test_damage_is_found_by_file(tmp_path, file):
     build_corpus(documents(), tmp_path/"c", **SMALL)
@@ -420,13 +427,14 @@ def test_missing_and_foreign_corpora(tmp_path):
 
 def test_installed_keeps_out_the_project_and_what_was_installed_in_place():
     reader = read_installed(max_bytes_per_domain=50_000)
-    sources = [d.source for d in reader]
+    documents = list(reader)
+    sources = [d.source for d in documents]
     assert not any(re.match(r"(regmix|pip):|.*__pycache__|.*_sysconfigdata", s) for s in sources)
     assert {s.partition(":")[0] for s in sources} == set(reader.facts["packages"])
     for n, v in reader.facts["packages"].items():
         if n != "python": assert importlib.metadata.version(n) == v
     sizes = Counter()
-    for d in reader: sizes[d.domain] += len(d.text.encode())
+    for d in documents: sizes[d.domain] += len(d.text.encode())
     assert max(sizes.values()) <= 50_000 and len(sizes) >= 12
 
 

@@ -1,9 +1,7 @@
 """Downstream tasks: fair items, none from memory, the same bytes; results that hang on the model alone; K models as one; the paper's tasks on local copies."""
 import json
-import os
 import shutil
 import subprocess
-import sys
 from collections import Counter
 
 import numpy as np
@@ -26,7 +24,7 @@ from regmix.proxies import TrainConfig
 from regmix.tasks import (Side, kinds_of, make_tasks, raw_nextlines, split_tokens, stand_in_training, window_hashes,
                           wrong_answers)
 from regmix.text import Document
-from toys import run_module
+from toys import run_module, run_with_package
 
 needs_lm_eval = pytest.mark.skipif(TemplateLM is object, reason="lm-eval is not installed")
 KINDS = {"continuation_sea": 4, "continuation_code": 4, "lastword_sea": 1, "nextline_code": 4, "arithmetic_dm_mathematics": 4}
@@ -159,7 +157,7 @@ def test_the_files_say_chance_and_items(made):
 def test_same_call_same_bytes(corpus, made, tmp_path):
     make_tasks(corpus.folder, tmp_path/"again", n=20, examples=8)
     for path in made[0].rglob("*.*"): assert path.read_bytes() == (tmp_path/"again"/path.relative_to(made[0])).read_bytes()
-    make_tasks(corpus, tmp_path/"other", n=20, examples=8, seed=1)
+    make_tasks(corpus, tmp_path/"other", n=20, examples=8, seed=1, domains=["sea"])
     assert read(tmp_path/"other", "continuation_sea") != read(made[0], "continuation_sea")
 
 
@@ -196,7 +194,7 @@ def test_windows_are_found_wherever_they_stand(corpus):
 
 @pytest.mark.parametrize("options, message", [(dict(n=1), "n=1"), (dict(context=4), "context=4"), (dict(continuation=0), "continuation=0"), (dict(n=2.5), "n=2.5"), (dict(examples=0), "examples=0"),
                                               (dict(n=30), "n=30: give a multiple of 4"), (dict(examples=6), "examples=6: give a multiple of 4"), (dict(domains=[]), "name at least one"),
-                                              (dict(domains=["see"]), "did you mean 'sea'"), (dict(n=5000), "no task can be made")])
+                                              (dict(domains=["see"]), "did you mean 'sea'"), (dict(n=5000, domains=["few"]), "no task can be made")])
 def test_bad_options_are_named(corpus, tmp_path, options, message):
     with pytest.raises(ValueError, match=message): make_tasks(corpus, tmp_path/"x", **options)
     assert not list(tmp_path.iterdir())
@@ -239,14 +237,12 @@ def test_only_tasks_are_overwritten(corpus, tmp_path):
 def test_tasks_that_cannot_be_made_leave_the_older_ones(corpus, made, tmp_path):
     shutil.copytree(made[0], tmp_path/"tasks")
     before = {p.name: p.read_bytes() for p in (tmp_path/"tasks").rglob("*.*")}
-    with pytest.raises(ValueError, match="no task can be made"): make_tasks(corpus, tmp_path/"tasks", n=4000, overwrite=True)
+    with pytest.raises(ValueError, match="no task can be made"): make_tasks(corpus, tmp_path/"tasks", n=4000, domains=["few"], overwrite=True)
     assert {p.name: p.read_bytes() for p in (tmp_path/"tasks").rglob("*.*")} == before
     assert [p.name for p in tmp_path.iterdir()] == ["tasks"]
 
 
-def test_tasks_are_light_to_import_and_the_old_names_still_answer():
-    script = "import sys, regmix.tasks; sys.exit('torch' in sys.modules or 'lm_eval' in sys.modules)"
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=300)
+def test_the_old_names_still_answer():
     for name in evaluation._MOVED.split():
         with pytest.warns(DeprecationWarning, match=f"now regmix.tasks.{name}"): assert getattr(evaluation, name) is getattr(tasks, name)
 
@@ -298,8 +294,8 @@ def test_proxies_agree_with_transformers_on_every_request(made, corpus, swarm, e
 @needs_lm_eval
 def test_a_swarm_at_once_is_each_model_alone(made, corpus, swarm, exported):
     with pytest.warns(UserWarning, match="were cut on the left"):
-        table = evaluate_swarm(*swarm, corpus, made[0], shots=[0, 2], context=128, names=list("abc"))
-        alone = evaluate_model(exported, made[0], shots=[0, 2])
+        table = evaluate_swarm(*swarm, corpus, made[0], shots=[0, 2], limit=6, context=128, names=list("abc"))
+        alone = evaluate_model(exported, made[0], shots=[0, 2], limit=6)
     assert list(table.columns) == ["model", *alone.columns] and table["model"].unique().tolist() == list("abc")
     pd.testing.assert_frame_equal(table.query("model == 'b'").drop(columns="model").reset_index(drop=True), alone, rtol=1e-4)
     with pytest.raises(ValueError, match="2 names for 3 models"): evaluate_swarm(*swarm, corpus, made[0], context=128, names=list("ab"))
@@ -405,14 +401,17 @@ def test_errors_name_what_is_wrong(made, exported, tmp_path):
     with pytest.raises(FileNotFoundError, match="no model of transformers"): evaluate_model(tmp_path/"none", made[0])
 
 
-def test_without_lm_eval_tasks_are_made_and_the_rest_says_what_to_install(tmp_path):
+def test_without_lm_eval_tasks_are_made_and_the_rest_says_what_to_install(processes):
     script = ("import sys; sys.modules['lm_eval'] = sys.modules['lm_eval.api'] = sys.modules['lm_eval.api.model'] = None\n"
               "import regmix.evaluation as e\n"
               "for call in (lambda: e.evaluate_model('m', 't'), lambda: e.load_tasks('paper'), lambda: e.ProxyLM({}, None, None, 8)):\n"
               "    try: call()\n"
               "    except ImportError as error: assert \"pip install 'regmix[eval]'\" in str(error)\n"
               "    else: raise SystemExit(1)\n")
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=300)
+    process = processes.Process(target=run_with_package, args=(str(ROOT), script))
+    process.start()
+    process.join(300)
+    assert process.exitcode == 0
 
 
 # ---------------------------------------------------------------- the paper's tasks
@@ -525,23 +524,28 @@ def test_what_may_be_a_name_on_the_hub_is_asked_for_there(made, monkeypatch, cap
 
 @needs_lm_eval
 @pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
-def test_from_a_swarm_to_scores_by_the_commands_of_the_readme(corpus, made, tmp_path):
+def test_from_a_swarm_to_scores_by_the_commands_of_the_readme(corpus, made, tmp_path, capsys, monkeypatch):
+    "The arguments that make gives to Python, in a place where no Python is, are those of the two commands."
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path/"venv/bin").mkdir(parents=True)
+    (tmp_path/"venv/bin/python").write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    (tmp_path/"venv/bin/python").chmod(0o755)
     def make(*given, **values):
         said = [f"{k}={v}" for k, v in values.items()]
-        return subprocess.run(["make", "-s", *given, f"VENV={sys.prefix}", *said], cwd=ROOT, env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path/"hub")}, capture_output=True, text=True, timeout=300)
+        return subprocess.run(["make", "-s", *given, f"VENV={tmp_path/'venv'}", *said], cwd=ROOT, capture_output=True, text=True, timeout=300)
     config = TrainConfig(model="80K", tokens=2048, context=128, batch=8, evals=1, eval_tokens=128)
     train_swarm(pd.DataFrame([corpus.prior] * 2, ["Human-0", "RegMix-0"]), corpus, tmp_path/"kept", config, [0, 1], n_jobs=1, keep=True, progress=False)
     done = make("export", FROM=tmp_path/"kept", RUN="RegMix-0")
     assert done.returncode == 2 and "make export FROM=swarm RUN=name TO=folder" in done.stderr
-    assert f"-m regmix.training {tmp_path/'kept'} RegMix-0 {tmp_path/'model'} --corpus here" in make("-n", "export", FROM=tmp_path/"kept", RUN="RegMix-0", TO=tmp_path/"model", CORPUS="here").stdout
-    assert export_main([str(tmp_path/"kept"), "RegMix-0", str(tmp_path/"model"), "--corpus", str(corpus.folder.parent)]) == 0
+    module, *given = make("export", FROM=tmp_path/"kept", RUN="RegMix-0", TO=tmp_path/"model", CORPUS=corpus.folder.parent).stdout.splitlines()[1:]
+    assert module == "regmix.training" and export_main(given) == 0
     data = copies(tmp_path/"data")
     (data/"lambada_openai").mkdir()   # in the columns of EleutherAI/lambada_openai
     (data/"lambada_openai/test.jsonl").write_text("".join(json.dumps(dict(text=f"The sea is all of {w}, and what I saw in it was {w}")) + "\n" for w in ("iron", "salt", "gold")))
-    done = make("evaluate", MODEL=tmp_path/"model", TASKS=f"{made[0]/'continuation_sea'} sciq lambada_openai", DATA=data, OUT=tmp_path/"out.csv")
-    assert done.returncode == 0, done.stderr
+    module, *given = make("evaluate", MODEL=tmp_path/"model", TASKS=f"{made[0]/'continuation_sea'} sciq lambada_openai", DATA=data, OUT=tmp_path/"out.csv").stdout.splitlines()[1:]
+    assert module == "regmix.evaluation" and main(given) == 0
     table = pd.read_csv(tmp_path/"out.csv").set_index(["task", "metric"])
     assert table["n"].groupby("task").first().to_dict() == {"continuation_sea": 20, "sciq": 6, "lambada_openai": 3}
-    assert {"continuation_sea", "SciQ", "Lambada"} <= set(done.stdout.split())
+    assert {"continuation_sea", "SciQ", "Lambada"} <= set(capsys.readouterr().out.split())
     alone = evaluate_swarm(*load_weights(tmp_path/"kept", ["RegMix-0"]), corpus, made[0]/"continuation_sea", context=128).set_index(["task", "metric"])
     assert np.allclose(table.loc[alone.index, "value"], alone["value"])   # the model that was asked is the one that was trained

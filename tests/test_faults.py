@@ -175,7 +175,7 @@ def test_without_a_manifest_any_bytes_give_a_value_or_one_sentence(made, tmp_pat
 # ---------------------------------------------------------------- another form
 
 
-OTHER = None, True, -1, 1e308, 'zz', [], {}, [[]], {'zz': 'zz'}
+OTHER = None, True, -1, 1e308, 10 ** 400, 'zz', [], {}, [[]], {'zz': 'zz'}
 
 
 def places(value, at=()):
@@ -316,7 +316,7 @@ BLOCKS = {  # what opens a block of `whole_file` or `whole_folder`: the test tha
     'corpora.build_corpus': 'test_corpora', 'corpora.filter_corpus': 'as build_corpus',
     'models.export': 'test_models, where it fails', 'tasks._publish': 'as save_swarm',
     'cli._write_mixtures': 'as save_swarm', 'proxies.save_checkpoint': 'as write_file',
-    'training.save_weights': 'as write_file', 'training._replace': 'as save_swarm'}
+    'training.save_weights': 'as write_file', 'training._replace': 'test_training'}
 DIRECT = {  # what writes otherwise, and where to
     **dict.fromkeys(('choice._write_table', 'swarms.save_swarm', 'files.write_tables', 'models.export', 'tasks._write',
                      'tasks._publish', 'corpora._write_tokenizer', 'corpora._write_rows', 'corpora._filter_domain',
@@ -347,7 +347,8 @@ def test_whoever_writes_is_known():
             calls = [c for c in ast.walk(f) if isinstance(c, ast.Call)]
             if any(getattr(c.func, 'id', '') in OPENS for c in calls): blocks.add(f'{file.stem}.{f.name}')
             if any(map(puts, calls)): direct.add(f'{file.stem}.{f.name}')
-    assert blocks == set(BLOCKS) and direct == set(DIRECT)
+    assert blocks <= set(BLOCKS), f'say which test kills {sorted(blocks - set(BLOCKS))}'
+    assert direct <= set(DIRECT), f'say where to {sorted(direct - set(DIRECT))} writes'
 
 
 def test_the_committed_swarms_are_as_they_were_written():

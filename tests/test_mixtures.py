@@ -1,6 +1,4 @@
 """Mixtures: properties of the sampler, Dirichlet moments, refusals, YAML round trips."""
-import subprocess
-import sys
 import warnings
 
 import numpy as np
@@ -156,11 +154,10 @@ def test_permuting_the_domains_permutes_the_distribution():
 
 
 def plain_release(prior, n, rng):
-    "The authors' recipe, read off their description one draw at a time: 15 draws, one kept, all held, neighbours compared."
+    "The authors' recipe, read off their description: 15 draws, one kept, all held, neighbours compared."
     flat = np.sqrt(prior) / np.sqrt(prior).sum()
-    pool = []
-    for _ in range(100 * n):
-        x = [rng.dirichlet(s * flat) for s in np.geomspace(.1, 5, 15)][rng.integers(15)]
+    pool, draws = [], np.array([rng.dirichlet(s * flat, 100 * n) for s in np.geomspace(.1, 5, 15)])
+    for x in draws[rng.integers(15, size=100 * n), np.arange(100 * n)]:
         if (x > np.minimum(1, 15 * prior)).any(): continue
         x = np.where(x < 2e-4, 0, x)
         pool.append(np.round(x / x.sum() / 2e-4) * 2e-4)
@@ -184,10 +181,10 @@ def test_every_different_candidate_is_equally_likely_to_be_kept():
     "Corners appear many times in the pool and must not be favoured for it."
     options = dict(strength=0.05, levels=1, bound=None, step=.25, floor=0, oversample=40, temperature=1.)
     p = {'a': 8., 'b': 1., 'c': 1.}
-    tables = [sample_mixtures(p, 3, seed=s, **options) for s in range(400)]
+    tables = [sample_mixtures(p, 3, seed=s, **options) for s in range(150)]
     corner = np.mean([(t['a'] == 1).any() for t in tables])
     assert corner < 0.9 # drawn without removing repetitions it would be there (nearly) always
-    repeats = [sample_mixtures(p, 3, seed=s, **{**options, 'min_distance': None}) for s in range(100)]
+    repeats = [sample_mixtures(p, 3, seed=s, **{**options, 'min_distance': None}) for s in range(40)]
     assert np.mean([(t['a'] == 1).any() for t in repeats]) > 0.95
 
 
@@ -206,14 +203,14 @@ def test_release_preset_keeps_the_bound_and_its_rounding():
 
 
 def test_results_do_not_hold_the_pool_in_memory():
-    "2,000 x 100 weights are 1.6 MB; the pool of a hundred times as many would be 160 MB."
+    "600 x 100 weights are 0.5 MB; the pool of a hundred times as many would be 48 MB."
     import tracemalloc
     prior = {f'd{i}': 1 for i in range(100)}
     tracemalloc.start()
-    sample_mixtures(prior, 2000, seed=0, bound=None)
+    sample_mixtures(prior, 600, seed=0, bound=None)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 60e6
+    assert peak < 20e6
 
 
 @pytest.mark.parametrize('options, says', [
@@ -357,12 +354,6 @@ def test_the_released_tables_pass(authors):
         with warnings.catch_warnings():
             warnings.simplefilter('error')
             assert check_mixtures(raw).shape == (n, 17)
-
-
-def test_importing_the_module_is_light():
-    code = ("import sys, regmix.mixtures; bad = {'scipy', 'sklearn', 'lightgbm', 'matplotlib', 'numba'} & set(sys.modules); "
-            "assert not bad, bad")
-    subprocess.run([sys.executable, '-c', code], check=True)
 
 
 def test_one_domain_cannot_be_mixed():

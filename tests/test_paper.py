@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 
 import numpy as np
@@ -18,7 +19,7 @@ from hypothesis import given, strategies as st
 from regmix import paper
 from regmix.files import DATA, ROOT
 from regmix.paper import (AuthorsLogsMissing, DOMAINS, EXHIBITS, PRIOR, WrongFile, authors_dir, best_on, canonical, check, 
-                          check_all, cohens_d, domain_title, fetch_authors, have_authors, interval, load_appendix_g, load_claims,
+                          check_all, cohens_d, domain_title, download, fetch_authors, have_authors, interval, load_appendix_g, load_claims,
                           load_discrepancies, load_reach, load_regmix_mixture, load_table, published_numbers, sizes)
 
 TABLES = [f'table_{i:02d}' for i in range(1, 12)] + ['appendix_e', 'appendix_g']
@@ -211,8 +212,9 @@ SHA = {name: hashlib.sha256(body).hexdigest() for name, body in FILES.items()}
 
 
 @contextmanager
-def server(files, ranges=True, stop_after=None, stop_times=10**9):
-    "Serve bytes on 127.0.0.1; `stop_after` closes the connection after so many bytes of a body, `stop_times` times."
+def server(files, ranges=True, stop_after=None, stop_times=10**9, fault=None):
+    """Serve bytes on 127.0.0.1; `stop_after` closes the connection after so many bytes of a body, `stop_times` times;
+    `fault(handler, body)` answers in its own way, and returns True if it did."""
     seen = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -222,6 +224,7 @@ def server(files, ranges=True, stop_after=None, stop_times=10**9):
             asked = self.headers.get('Range'); seen.append((self.path, asked))
             body = files.get(self.path.rpartition('/')[2])
             if body is None: return self.send_error(404)
+            if fault and fault(self, body, len(seen)): return
             start = int(re.match(r'bytes=(\d+)-$', asked).group(1)) if asked and ranges else 0
             if start and start >= len(body): return self.send_error(416)
             self.send_response(206 if start else 200)
@@ -238,6 +241,14 @@ def server(files, ranges=True, stop_after=None, stop_times=10**9):
 
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch): monkeypatch.setenv('no_proxy', '127.0.0.1')
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch):
+    "The seconds that a download would have waited between its tries."
+    waited = []
+    monkeypatch.setattr(paper, 'sleep', waited.append)
+    return waited
 
 
 @pytest.fixture
@@ -340,6 +351,90 @@ def test_a_lost_network_keeps_the_part(tmp_path, online):
     with pytest.raises(AuthorsLogsMissing): fetch_authors(tmp_path, {'b.csv': SHA['b.csv']}, url, timeout=5)
     assert contents(tmp_path) == {'b.csv.part': BIG[:1000]}
 
+
+def busy(code, times):
+    def fault(handler, body, n):
+        if n <= times: handler.send_error(code)
+        return n <= times
+    return fault
+
+
+def broken(handler, body, n):
+    "Close the connection in place of the first answer."
+    if n == 1: handler.close_connection = True
+    return n == 1
+
+
+def stalls(handler, body, n, drip=False):
+    "Send the head of the first answer and then nothing, or a byte now and then."
+    if n > 1: return False
+    handler.send_response(200); handler.send_header('Content-Length', str(len(body))); handler.end_headers()
+    handler.wfile.write(body[:5000])
+    try:
+        for i in range(5000, 5120 if drip else 5040):
+            if drip: handler.wfile.write(body[i:i + 1]); handler.wfile.flush()
+            time.sleep(.05)
+    except OSError: pass
+    return True
+
+
+def endless(handler, body, n):
+    "Send the right file and then zeros, without a length."
+    handler.send_response(200); handler.end_headers()
+    try:
+        handler.wfile.write(body)
+        for _ in range(4000): handler.wfile.write(bytes(1 << 16))
+    except OSError: pass
+    return True
+
+
+B = {'b.csv': BIG}
+
+
+def fetch_b(folder, url, **options): return download(f'{url}/b.csv', folder/'b.csv', SHA['b.csv'], **{'timeout': 5, 'size': len(BIG), **options})
+
+
+@pytest.mark.parametrize('fault, requests', [(busy(500, 1), 2), (busy(503, 2), 3), (busy(429, 1), 2), (broken, 2)])
+def test_a_server_that_is_busy_or_breaks_off_is_asked_again(tmp_path, pauses, fault, requests):
+    with server(B, fault=fault) as (url, seen): fetch_b(tmp_path, url)
+    assert contents(tmp_path) == B and len(seen) == requests and pauses == [.5, 1][:requests - 1]
+
+
+def test_a_server_that_stays_busy_or_refuses_is_named(tmp_path, pauses):
+    with server(B, fault=busy(502, 99)) as (url, seen), pytest.raises(AuthorsLogsMissing, match='b.csv .*502.*after 3 tries.*REGMIX_AUTHORS_DIR'): fetch_b(tmp_path, url)
+    assert len(seen) == 3 and contents(tmp_path) == {}
+    with server(B, fault=busy(403, 99)) as (url, seen), pytest.raises(AuthorsLogsMissing, match='b.csv .*403'): fetch_b(tmp_path, url)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize('drip', [False, True])
+def test_a_connection_that_stalls_is_given_up_and_gone_on_with(tmp_path, drip):
+    with server(B, fault=lambda *a: stalls(*a, drip=drip)) as (url, seen):
+        start = time.monotonic()
+        fetch_b(tmp_path, url, timeout=.3)
+        assert time.monotonic() - start < 5   # the drip would take six
+    assert contents(tmp_path) == B and len(seen) == 2 and int(seen[1][1][6:-1]) >= 5000
+
+
+@pytest.mark.parametrize('have', [0, 1000, len(BIG)])
+def test_a_download_without_end_is_ended_by_the_known_size(tmp_path, have):
+    if have: (tmp_path/'b.csv.part').write_bytes(BIG[:have])
+    with server(B, fault=endless) as (url, seen), pytest.raises(WrongFile, match=rf'b.csv was refused; nothing was kept.*\({len(BIG) + 1} bytes'): fetch_b(tmp_path, url)
+    assert contents(tmp_path) == {} and len(seen) == 1 + bool(have)
+
+
+def test_the_sizes_of_the_eight_files_are_known(tmp_path, online, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(paper, 'download', lambda url, to, sha256, size, **_: asked.update({to.name: size}))
+    fetch_authors(tmp_path)
+    assert asked == paper.load_authors_files()['bytes'].to_dict()
+
+
+def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
+    def full(*_): raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(paper, '_store', full)
+    with server(B) as (url, _), pytest.raises(OSError, match=r'b.csv.part cannot be written \(No space left on device\)'): fetch_b(tmp_path, url)
+
 # ---------------------------------------------------------------- the folder in place of the download
 
 @pytest.fixture
@@ -423,10 +518,6 @@ def test_module_runs_as_a_command(tmp_path):
     r = run('--if-possible')
     assert r.returncode == 0 and 'not fetched' in r.stdout
 
-
-def test_import_is_light():
-    code = 'import sys, regmix.paper; print([m for m in ("scipy", "sklearn", "matplotlib", "lightgbm", "numba") if m in sys.modules])'
-    assert subprocess.run([sys.executable, '-c', code], env=os.environ | {'PYTHONPATH': str(ROOT)}, capture_output=True, text=True).stdout.strip() == '[]'
 
 # ---------------------------------------------------------------- the real logs
 

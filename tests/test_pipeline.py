@@ -1,10 +1,13 @@
 """The pipeline: the graph follows from the parameters; stages and exhibits run warm and alone; the ledger is whole."""
 import ast
 import importlib
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -15,7 +18,7 @@ import pytest
 from regmix.files import FIGURES, load_result
 from regmix.ledger import (BEYOND, BEYOND_COLUMNS, COLUMNS, EXHIBITS, VERDICTS, Rows, by_source, collect, judge,
                            paper_rows, summary)
-from regmix.runner import LATE, Section, build, check_parameters, digests, graph, main, needs, run, sections
+from regmix.runner import LATE, Section, build, check_parameters, digests, fresh, graph, main, needs, run, sections
 from regmix.swarms import AUTHORS, load_swarm
 
 ROOT = Path(__file__).parent.parent
@@ -131,6 +134,67 @@ def test_what_was_drawn_is_part_of_a_result(toy, tmp_path, monkeypatch):
         picture.unlink()
         assert run(section).state == "ran" and picture.read_text() == "drawn"
     finally: picture.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def whole(toy, tmp_path):
+    "A result of several files in a folder of its own, made by a run."
+    folder = tmp_path/"result"
+    code = f"from pathlib import Path\nfolder = Path({str(folder)!r})\n(folder/'part').mkdir(parents=True, exist_ok=True)\n"
+    code += "for name in ('table.parquet', 'part/0.parquet', 'result.json'): (folder/name).write_text('{\"whole\": true}')"
+    section = replace(toy(code), home=str(folder), last="result.json")
+    assert [run(section, "now").state, run(section, "now").state] == ["ran", "kept"]
+    return section
+
+
+DAMAGE = {"deleted": Path.unlink, "emptied": lambda p: p.write_bytes(b""), "cut": lambda p: p.write_bytes(p.read_bytes()[:p.stat().st_size // 2]),
+          "flipped": lambda p: p.write_bytes(bytes([p.read_bytes()[0] ^ 1]) + p.read_bytes()[1:])}
+
+
+def test_a_damaged_result_is_not_fresh(whole):
+    "Whatever happened to whichever file of a result, or to its mark, it is made again."
+    folder = whole.result.parent
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    assert {p.name for p in files} == {"table.parquet", "0.parquet", "result.json", "result.digest"}
+    for path in files:
+        kept = path.read_bytes()
+        for how, damage in DAMAGE.items():
+            damage(path)
+            assert not fresh(whole, "now"), f"{path.name}, {how}"
+            path.write_bytes(kept)
+        assert fresh(whole, "now")
+    for mark in ("[]", '{"digest": "now"}', '{"digest": "now", "wrote": {}}', '{"digest": "now", "wrote": null}'):
+        whole.result.with_suffix(".digest").write_text(mark)
+        assert not fresh(whole, "now"), mark
+    (folder/"table.parquet").unlink()
+    assert run(whole, "now").state == "ran" and fresh(whole, "now")
+    (folder/"note.txt").write_text("of somebody")   # what the run did not write is nobody's business
+    assert fresh(whole, "now")
+
+
+def test_a_skip_that_cannot_be_written_leaves_the_old_rows(toy, monkeypatch):
+    "The old part goes when the note that takes its place is there, and not before."
+    from regmix import runner
+    section = toy("pass")
+    section.result.write_text("old rows")
+    def full(path, data): raise OSError(28, "No space left on device", str(path))
+    monkeypatch.setattr(runner, "write_file", full)
+    with pytest.raises(OSError): runner._settle(section, runner.Outcome("skipped", "no logs"), "now")
+    assert section.result.read_text() == "old rows"
+    monkeypatch.undo()
+    runner._settle(section, runner.Outcome("skipped", "no logs"), "now")
+    assert not section.result.exists() and "no logs" in section.result.with_suffix(".skipped").read_text()
+
+
+@pytest.mark.parametrize("error, status, line", [(OSError(28, "No space left on device", "build/x"), 1, "build/x: No space left on device"), (KeyboardInterrupt(), 130, "stopped; what is finished is kept"),
+                                                 (KeyError("zz"), 70, "KeyError: 'zz'. This is a fault of regmix; run again with --traceback to see where")])
+def test_what_goes_wrong_in_the_runner_is_one_line(monkeypatch, capsys, error, status, line):
+    from regmix import runner
+    from regmix.shell import run_main
+    def fails(*args): raise error
+    monkeypatch.setattr(runner, "build", fails)
+    assert run_main(lambda: main(["table_02"]), "regmix.runner") == status
+    assert capsys.readouterr().err == f"regmix.runner: {line}\n"
 
 
 def test_warm_is_the_same_as_a_fresh_kernel(name="table_01_ours"):
@@ -284,3 +348,89 @@ def test_every_parameter_file_fits_its_notebooks(path):
         if not s.notebook.stem.startswith("35_"): continue
         for simulation in s.given["simulations"].values(): assert RUNS[simulation].notebook.stem.startswith("30_")
         for schedule in s.given.get("schedules", {}).values(): assert MORE[schedule.partition(" ")[0]].notebook.stem.startswith("33_")
+
+
+MAKEFILE = re.sub(r"^#.*\n", "", (ROOT/"Makefile").read_text(), flags=re.M)
+TARGETS = re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.M)
+EVIL = "it's \"a b\" ; touch ran; $(touch ran) `touch ran` $(shell touch ran) ${HOME} $$PATH $x\n& > ran | touch ran # * \\"
+
+
+def given():
+    "The variables of Make that somebody can set: those that the Makefile reads and does not set itself, or sets to a default."
+    read = {a or b for a, b in re.findall(r"\$\(([A-Z]+)\)|\$\$\{?([A-Z]+)", MAKEFILE)}
+    return read - {"MAKE"} - set(re.findall(r"^(?:export )?([A-Z]+) :?=", MAKEFILE, re.M))
+
+
+def recipe(target):
+    "What a target runs, with the lines that it calls."
+    lines = re.search(rf"^{target}:.*\n((?:\t.*\n)*)", MAKEFILE, re.M)[1]
+    each = re.search(r"^each = (.*\n(?:\t.*\n)*)", MAKEFILE, re.M)[1]
+    return lines + (each if "call each" in lines else "")
+
+
+def test_the_makefile_takes_every_value_as_data():
+    assert given() == set(re.search(r"^GIVEN := (.*)", MAKEFILE, re.M)[1].split())
+    for target in TARGETS:
+        text = re.sub(r"\$\(if (\$\([A-Z]+\))+,", "", recipe(target))   # whether it was given may be asked
+        assert not set(re.findall(r"\$\(([A-Z]+)\)", text)) & given(), f"{target}: a value would be read as a part of a command"
+
+
+@pytest.fixture
+def bench(tmp_path):
+    "A copy of the Makefile in a folder of its own, and an environment that runs nothing and writes down what it was given."
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"): shutil.copy(ROOT/name, tmp_path)
+    there = tmp_path/EVIL/"bin"
+    there.mkdir(parents=True)
+    for name in ("python", "jupyter", "nbdev_export", "nbdev_clean"):
+        (there/name).write_text("#!/bin/sh\nprintf '%s\\0' \"$@\" >> record\n"
+                                "if [ \"$2\" = venv ]; then mkdir -p .venv/bin; cp \"$0\" .venv/bin/python; fi\n")
+        (there/name).chmod(0o755)
+    return tmp_path, there
+
+
+def make(folder, target, values, environment=False):
+    "Run a target with values on the command line, or in the environment; return the words that reached Python."
+    (folder/"build").mkdir(exist_ok=True)
+    (folder/"build/index.md").write_text("")
+    (folder/"record").write_text("")
+    words = [] if environment else [f"{name}={value}" for name, value in values.items()]
+    clean = {k: v for k, v in os.environ.items() if k not in given() | {"MAKEFLAGS", "MAKELEVEL"}} | (values if environment else {})
+    found = subprocess.run(["make", "-s", target, *words], cwd=folder, env=clean, capture_output=True, text=True)
+    assert found.returncode == 0, f"{target}: {found.stderr}"
+    assert not list(folder.rglob("ran")), f"{target}: a value was run"
+    return (folder/"record").read_text().split("\0")
+
+
+@pytest.mark.parametrize("environment", [False, True], ids=["command line", "environment"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_no_value_given_to_make_is_run(bench, target, environment):
+    "Each variable of each target, with all that a shell or Make could read as more than a value: nothing runs, and it arrives whole."
+    folder, there = bench
+    values = {name: f"{name.lower()} {EVIL}" for name in given()} | {"PYTHON": str(there/"python"), "VENV": "" if target == "install" else str(there.parent)}
+    words = make(folder, target, values, environment)
+    for name in sorted(given() - {"PYTHON", "VENV"}):
+        if not re.search(rf"\$\$\{{?{name}\b", recipe(target)): continue
+        split = values[name].split()
+        whole = any(values[name] in word for word in words)
+        assert whole or any(words[i:i + len(split)] == split for i in range(len(words))), f"{target}: {name} did not arrive whole: {words}"
+    assert len(words) > 1 or target in ("help", "clean"), f"{target} did not run the Python that it was given"
+
+
+def test_paths_with_blanks_stay_whole(bench):
+    folder, there = bench
+    (folder/"my tasks").mkdir()
+    words = make(folder, "evaluate", {"VENV": str(there.parent), "MODEL": "my model", "TASKS": "my tasks", "SHOTS": "0 5"})
+    assert words[2:-1] == ["--shots", "0", "5", "--tasks", "my tasks", "--", "my model"]
+    words = make(folder, "mine", {"VENV": str(there.parent), "TEXT": "my text/", "TARGETS": "law 'my code'", "SET": "n=64 domain_bytes=0"})
+    assert words[2:-1] == ["nbs/walkthrough/your_corpus.ipynb", "--log", "build/walkthrough/my text.ipynb", "--set-text=text=my text/",
+                           "--set-words=targets=law 'my code'", "--settings=n=64 domain_bytes=0"]
+    assert make(folder, "mine", {"VENV": str(there.parent)})[4:-1] == ["build/walkthrough/installed.ipynb"]
+
+
+def test_the_runner_reads_what_make_passes_on():
+    from regmix.runner import _arguments
+    args = _arguments(["nbs/walkthrough/your_corpus.ipynb", "--set-text=text=2024", "--set-words=targets=law 'my code'", "--settings=n=64 bounds='{web: [0.1, null]}'"])
+    assert args.given == {"text": "2024", "targets": ["law", "my code"], "n": 64, "bounds": {"web": [0.1, None]}}
+    assert _arguments(["--", "table_02 figure_03"]).names == ["table_02", "figure_03"] and _arguments(["--"]).names == []
+    for argv, why in {("--set-text=n=1", "--set", "n=2"): "n is given twice", ("--settings=n='1",): "No closing quotation"}.items():
+        with pytest.raises(ValueError, match=why): _arguments(list(argv))

@@ -1,5 +1,6 @@
 """Planning: the cost of a swarm, what a pilot says of more runs, which mixtures next; the commands around them."""
 import json
+import runpy
 import shlex
 import subprocess
 import sys
@@ -10,10 +11,12 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from regmix.choice import fit_swarm, load_fit
 from regmix.cli import app
 from regmix.planning import (Process, best_of_random, calibration, choose_batch, gpu_hours, learning, next_mixtures, plan_more,
                              search_pool, verdict, within_limits)
-from regmix.swarms import Swarm, long_losses
+from regmix.proposals import caveats, propose_fit
+from regmix.swarms import Swarm, long_losses, save_swarm
 from regmix.tables import Metric
 
 
@@ -173,3 +176,129 @@ def test_a_dry_run_foretells_what_a_run_takes_and_a_swarm_grows(room):
     assert "config.tokens" in ask(f"train more.csv text --out swarm0 {how.replace('10000', '20000')} --add", 2)[0]["error"]
     assert ask(f"train more.csv text --out swarm0 {how} --add")[0]["runs"] == 5
     assert "no swarm to add to" in ask(f"train more.csv text --out none {how} --add", 2)[0]["error"]
+
+
+def options_of(command):
+    import typer
+    return {o for p in typer.main.get_command(app).commands[command].params for o in p.opts if o.startswith("--")}
+
+
+def test_commands_that_read_the_same_thing_have_the_same_options():
+    reading = {"--run", "--losses-run", "--domain", "--by-order", "--drop-missing", "--drop-unmatched", "--normalise", "--step", "--phase", "--split"}
+    text = {"--text-field", "--domain-field", "--valid-fraction", "--split-by", "--tokenizer", "--eos", "--vocab-size", "--max-bytes"}
+    for command in ("fit", "plan", "next"): assert reading <= options_of(command), command
+    for command in ("sample", "train", "plan"): assert text <= options_of(command), command
+    for command in ("sample", "propose"): assert {"--keep", "--free"} <= options_of(command), command
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    "Tables with runs in a column of their own name, weights rounded, and two steps a run."
+    folder, swarm = tmp_path_factory.mktemp("tables"), toy_swarm(24)
+    X = swarm.mixtures.round(2)
+    X.rename_axis("name").to_csv(folder/"m.csv")
+    Y = swarm.final_losses()
+    pd.concat([(Y + 5).assign(step=1), Y.assign(step=2)]).rename_axis("name").to_csv(folder/"l.csv")
+    return f"--mixtures {folder}/m.csv --losses {folder}/l.csv --target t"
+
+
+@pytest.mark.parametrize("line", ["plan --law ridge", "next --n 2"])
+def test_plan_and_next_read_tables_as_fit_does(tables, line):
+    assert "--normalise" in ask(f"{line} {tables}", 2)[1]
+    last, first = (ask(f"{line} {tables} --normalise --run name --step {step} --json")[0] for step in (2, 1))
+    if line.startswith("next"): assert all(first["predicted"][r]["predicted"] > last["predicted"][r]["predicted"] + 3 for r in last["predicted"])
+    else: assert first["plans"][0]["runs"] == last["plans"][0]["runs"] == 24
+
+
+def test_plan_refuses_options_of_what_was_not_given(tables, tmp_path):
+    assert "--normalise is for runs that are there" in ask(f"plan {tmp_path} --normalise", 2)[1]
+    assert "--eos is for a text" in ask(f"plan {tables} --normalise --eos x", 2)[1]
+
+
+def kept_runs(folder, n=20, seed=0):
+    "Runs over six domains, four of which keep their ratios: the two others help the target, one much."
+    rng, old = np.random.default_rng(seed), {"web": 0.5, "code": 0.3, "law": 0.15, "gone": 0.05}
+    (folder/"old.json").write_text(json.dumps({"mixture": old}))
+    (folder/"now.json").write_text(json.dumps({"web": 5, "code": 2, "law": 2, "math": 1, "news": 1}))
+    said = ask(f"sample {folder}/now.json --keep {folder}/old.json --n {n} --out {folder}/m.csv --overwrite")
+    X = pd.read_csv(folder/"m.csv", index_col="run")
+    y = 2 + np.exp(-X["math"]) + 3 * (X["web"] - 0.3) ** 2 + rng.normal(0, 0.002, n)
+    pd.DataFrame({"t": y}).to_csv(folder/"l.csv")
+    return X, said
+
+
+def test_domains_that_stay_keep_their_ratios_from_sampling_to_the_proposal(tmp_path):
+    X, (_, err) = kept_runs(tmp_path)
+    assert "as one: web, code, law; free: math, news; not there any more: gone" in err and "3 weights are looked for" in err
+    assert np.allclose(X["web"] * 0.3, X["code"] * 0.5, atol=1e-12) and np.allclose(X.sum(axis=1), 1)
+    tables, runs = f"--mixtures {tmp_path}/m.csv --losses {tmp_path}/l.csv", len(X)
+    for law in ("log-linear", "quadratic ridge"):                             # solved, and searched
+        fitted = ask(f"fit {tables} --target t --law '{law}' --out {tmp_path}/{law[:3]} --json")[0]
+        assert fitted["runs"] == runs and fitted["comparison"][0]["left_out"] is None
+        asked = ask(f"propose {tmp_path}/{law[:3]} --keep {tmp_path}/old.json --stability 0 --json")[0]
+        alone = ask(f"propose {tmp_path}/{law[:3]} --stability 0 --json")[0]
+        for told in (asked, alone):
+            p = told["mixture"]
+            assert p["web"] * 0.3 == pytest.approx(p["code"] * 0.5, abs=1e-6) and p["math"] > 0.3 and sum(p.values()) == pytest.approx(1)
+        assert asked["mixture"] == pytest.approx(alone["mixture"], abs=0.02)
+        assert [any("ratios that they had in every run" in c for c in told["caveats"]) for told in (asked, alone)] == [False, True]
+    free = ask(f"propose {tmp_path}/log --keep {tmp_path}/old.json --free 'c*' --bound law=0 --stability 0")[1]
+    assert "as one: web; free: code, math, news; not there any more: law, gone" in free
+
+
+@pytest.fixture(scope="module")
+def kept_fit(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kept")
+    kept_runs(folder)
+    ask(f"fit --mixtures {folder}/m.csv --losses {folder}/l.csv --target t --law ridge --out {folder}/fit")
+    return folder
+
+
+@pytest.mark.parametrize("more, said", [("--free web", "--free is for --keep"), ("--keep {0}/old.json --free z", "no domain 'z'; choose from web, code"),
+                                        ("--keep {0}/old.json --bound web=0 --bound code=0 --bound law=0", "old.json: no weight of the old mixture is on a domain"),
+                                        ("--keep {0}/old.json --keep {0}/old.json", "--keep is given twice")])
+def test_keep_says_what_it_cannot_do(kept_fit, more, said):
+    assert said in ask(f"propose {kept_fit}/fit --stability 0 {more.format(kept_fit)}", 2)[1]
+
+
+def test_a_new_law_of_few_runs_takes_part_where_domains_are_always_together():
+    rng = np.random.default_rng(0)
+    parts, S = rng.dirichlet(np.ones(3), 16), np.zeros((3, 30))
+    S[0, :28], S[1, 28], S[2, 29] = rng.dirichlet(np.ones(28)), 1, 1
+    X = pd.DataFrame(parts @ S, [f"r{i}" for i in range(16)], [f"d{i}" for i in range(30)])
+    y = 2 + np.exp(parts @ [0.5, -1.0, 0.2])
+    fit = fit_swarm(Swarm("s", X, long_losses(pd.DataFrame({"t": y}, X.index), 1)), ["t"], ["log-linear"])
+    assert fit.comparison["rho"].iloc[0] > 0.9                                # 31 parameters, 16 runs, 3 weights that move
+    p = propose_fit(fit).mixture
+    assert np.allclose(p.iloc[:28], p.iloc[:28].sum() * S[0, :28], atol=1e-6) and p["d28"] > 0.5
+    assert not any("are few" in c for c in caveats(fit))
+
+
+def test_old_runs_on_a_domain_that_was_split_and_before_one_was_added_count(tmp_path):
+    "Swarms of corpora that grew are joined where the rest is the same; a whole's runs read its parts."
+    told = {c: 7 for c in ("train_tokens", "valid_tokens", "train_documents", "valid_documents", "train_bytes", "valid_bytes")}
+    def swarm(name, domains, seed, **other):
+        X = pd.DataFrame(np.random.default_rng(seed).dirichlet(np.ones(len(domains)), 12), [f"{name}{i}" for i in range(12)], domains)
+        meta = {"corpus": name, "bytes_per_token": {}, "text": {"tokenizer": {"sha256": "a", "kind": name}, "domains": {d: told | other.get(d, {}) for d in domains}}}
+        save_swarm(Swarm(name, X, long_losses(pd.DataFrame({"web": 3 - X[domains[0]]}), 9), meta), tmp_path/name)
+    swarm("old", ["web", "code"], 0)
+    swarm("new", ["web", "code:py", "code:c", "math"], 1)
+    swarm("odd", ["web", "math"], 2, web={"valid_tokens": 8})
+    assert ask(f"next {tmp_path}/old --target web --n 2 --json")[0]["runs"] == 12       # one folder, by name
+    (tmp_path/"parts.json").write_text('{"code:py": 3, "code:c": 1}')
+    both = f"fit --swarm {tmp_path}/old --swarm {tmp_path}/new --target web --law ridge"
+    _, err = ask(f"{both} --split code={tmp_path}/parts.json --out {tmp_path}/fit")
+    assert "'code' was split up since: its 12 runs read it as code:py 0.75, code:c 0.25" in err and "the corpora differ: 'code' only in that of 'old'" in err
+    fit = load_fit(tmp_path/"fit")
+    assert fit.domains == ["web", "code:py", "code:c", "math"] and np.allclose(fit.mixtures.loc["old3", "code:py"], 3 * fit.mixtures.loc["old3", "code:c"])
+    assert (fit.mixtures.iloc[:12]["math"] == 0).all() and fit.meta["valid_documents"]["math"] == 7
+    assert any("few held-out documents: web (7)" in c for c in caveats(fit, {"mixture": {}, "predicted": {}}))
+    assert "no domain 'cod'; choose from web, code" in ask(f"{both} --split cod={tmp_path}/parts.json --out {tmp_path}/no", 2)[1]
+    assert "differ in their corpus" in ask(f"fit --swarm {tmp_path}/old --swarm {tmp_path}/odd --target web --out {tmp_path}/no", 2)[1]
+
+
+def test_the_bench_of_size_runs_small(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["size.py", "--small", "--text-gb", "0.0003"])
+    runpy.run_path(str(Path(__file__).parent.parent/"bench/size.py"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    assert "MB of text" in lines[1] and len([l for l in lines if " MB at most" in l]) == 17 and "log-linear: 100 runs" in lines[-1]

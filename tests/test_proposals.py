@@ -1,4 +1,6 @@
 """Proposals: the same thing from Python, the shell and the stages; intervals that keep what was measured; caveats that speak when they must."""
+import copy
+import functools
 import json
 from dataclasses import replace
 
@@ -16,13 +18,19 @@ from regmix.swarms import Swarm, long_losses
 from regmix.tables import Metric
 
 
-def toy(n=40, pinned=False, higher=False, slope=1.0):
+@functools.cache
+def _toy(n, pinned, higher, slope):
     rng = np.random.default_rng(1)
     X = pd.DataFrame(rng.dirichlet(np.ones(3), n), columns=["web", "code", "law"], index=pd.Index([f"r{i}" for i in range(n)], name="run"))
     if pinned: X = (0.8 * X).assign(wiki=0.2)
     y = 2 + np.exp(X[["web", "code", "law"]].to_numpy() @ [0.1, 1.0, 0.5]) * slope + rng.normal(0, 0.01, n)
     Y = pd.DataFrame({"loss": y, "acc": 90 - 10 * y}, X.index)
     return fit_swarm(Swarm("toy", X, long_losses(Y, 1)), [Metric("acc", higher=True)] if higher else ["loss"], ["mixing law", "ridge"])
+
+
+def toy(n=40, pinned=False, higher=False, slope=1.0):
+    "A fit that was made once: a copy, so that a test may change it."
+    return copy.copy(_toy(n, pinned, higher, slope))
 
 
 def test_higher_is_better_finds_the_same_mixture_and_shows_its_own_sign():
@@ -190,6 +198,7 @@ def test_proposals_of_a_study(tmp_path):
     assert sorted(p.name for p in tmp_path.glob("*.json")) == ["mixing-law_one_kl-0.1.json", "mixing-law_one_kl-0.json"]
 
 
+@functools.cache
 def narrow(law, seed=0, higher=True, n=90):
     "Runs close to one mixture, one domain never above 1%, a noisy metric whose truth turns down outside."
     rng = np.random.default_rng(seed)

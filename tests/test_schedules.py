@@ -24,7 +24,7 @@ from regmix.simulation import simulate
 from regmix.swarms import Swarm, load_swarm, long_losses
 
 ROOT = Path(__file__).parent.parent
-CONFIG = TrainConfig(model="80K", tokens=12_000, context=32, batch=4, lr=6e-3, evals=3, eval_tokens=256)
+CONFIG = TrainConfig(model="80K", tokens=6_000, context=32, batch=4, lr=6e-3, evals=3, eval_tokens=256)
 ONE = dict(n_jobs=1, progress=False, precision="float32")
 
 

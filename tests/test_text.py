@@ -3,10 +3,17 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 import random
 import re
+import subprocess
+import sys
+import tempfile
+import unicodedata
 import warnings
 from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -15,9 +22,11 @@ from hypothesis import strategies as st
 
 pytest.importorskip("tokenizers")
 
-from regmix.corpora import build_corpus, is_valid, open_corpus, origin_of
+from regmix import text as text_module
+from regmix.corpora import _encode, build_corpus, is_valid, open_corpus, origin_of, train_tokenizer
 from regmix.text import Document, domain_files, domain_of_stem, read_folder
 
+WORDS = "and all that was said of it in the court that year and the next "
 SMALL = dict(vocab_size=300, context=8, progress=False)
 
 
@@ -95,6 +104,322 @@ def test_an_archive_that_was_cut_is_refused_by_name(tmp_path, ending, keep):
     with pytest.raises(ValueError, match=re.escape(f"web/a{ending}: damaged")): list(read_folder(tmp_path))
 
 
+# --- what cannot be opened ---
+
+@contextmanager
+def as_nobody():
+    "A folder, and the rights of a user who is not root."
+    with tempfile.TemporaryDirectory() as home:
+        os.chmod(home, 0o755)
+        root = os.geteuid() == 0
+        def drop():
+            if root: os.seteuid(65534)
+        try: yield Path(home), drop
+        finally:
+            if root: os.seteuid(0)
+            for path in Path(home).rglob("*"):
+                if not path.is_symlink(): path.chmod(0o755)
+
+
+def two(folder):
+    for d in ("law", "code"): (folder/f"{d}.jsonl").write_bytes(jsonl({"text": f"{d} {i} {WORDS}"} for i in range(9)))
+
+
+@pytest.mark.parametrize("path, closed, message", [
+    ("web/a.txt", "web", "web: the folder cannot be read (Permission denied)"),
+    ("web/b/a.txt", "web/b", "web/b: the folder cannot be read (Permission denied)"),
+    ("web.jsonl", "web.jsonl", "web.jsonl: no permission, and nothing else of the domain 'web' can be read"),
+    ("web/a.jsonl", "web/a.jsonl", "web/a.jsonl: no permission: mend it"),
+    ("web/.git/x", "web/.git", None), ("web/a.txt", "web/a.txt", None)])
+def test_without_permission_a_folder_rows_or_a_domain_is_refused_and_a_text_is_named(path, closed, message):
+    with as_nobody() as (home, drop):
+        two(home)
+        assert texts_of(read_folder(home)) == {"law": 9, "code": 9}   # imports what reading needs while root may
+        (home/path).parent.mkdir(parents=True, exist_ok=True)
+        (home/path).write_bytes(jsonl(ROWS))
+        if path.count("/"): (home/"web"/"other.txt").write_text("A page.")
+        (home/closed).chmod(0)
+        drop()
+        if message:
+            with pytest.raises(ValueError, match=re.escape(message)): read_folder(home)
+            assert sorted(read_folder(home, domains=["law"]).facts) if path == "web.jsonl" else True
+        else:
+            reader = read_folder(home)
+            assert texts_of(reader) == {"law": 9, "code": 9, "web": 1}
+            assert closed in "".join(reader.problems.notes)
+
+
+ODD = {"a link to nothing": lambda p: p.symlink_to("nowhere"), "a link to itself": lambda p: p.symlink_to(p.name), "a pipe, socket or device": os.mkfifo,
+       "a link to a folder": lambda p: p.symlink_to("..")}
+
+
+@pytest.mark.parametrize("why", ODD)
+@pytest.mark.parametrize("name", ["web", "web.jsonl", "web/a.jsonl", "web/a.txt", "web/a"])
+def test_a_domain_of_odd_files_is_refused_and_one_odd_text_is_named(tmp_path, why, name):
+    if why == "a link to a folder" and "/" not in name: pytest.skip("is read")
+    two(tmp_path)
+    (tmp_path/name).parent.mkdir(exist_ok=True)
+    ODD[why](tmp_path/name)
+    with pytest.raises(ValueError, match=f"^{name}: {why}, and nothing else of the domain 'web' can be read: mend it, or move it"): read_folder(tmp_path)
+    assert texts_of(read_folder(tmp_path, domains=["law"])) == {"law": 9}
+    if "/" not in name: return
+    (tmp_path/"web"/"b.txt").write_text("A page.")
+    if name.endswith("jsonl"):
+        with pytest.raises(ValueError, match=f"^{name}: {why}: mend it"): read_folder(tmp_path)
+    else: assert f"1 file not read ({why}): {name}" in "".join(told(read_folder(tmp_path)))
+
+
+def told(reader):
+    "The notes of a reader."
+    list(reader)
+    return reader.problems.notes
+
+
+def test_an_archive_is_named_or_refused_where_it_is_all_there_is(tmp_path):
+    two(tmp_path)
+    for name in ("web.zip", "web/a.tar.gz", "web/b.jsonl.lz4"):
+        (tmp_path/"web").mkdir(exist_ok=True)
+        (tmp_path/name).write_bytes(b"PK\0\1")
+        with pytest.raises(ValueError, match=f"^{name}: an archive, to be unpacked first, and nothing else of the domain 'web'"): read_folder(tmp_path)
+        (tmp_path/"web"/"a.txt").write_text("A page.")
+        assert name in "".join(told(read_folder(tmp_path)))
+        (tmp_path/name).unlink()
+        (tmp_path/"web"/"a.txt").unlink()
+
+
+# --- names at the door ---
+
+@pytest.mark.parametrize("name", ["pile_cc", "c++", "C#", "médecine", "法律", r"$\frac{1$", "x" * 150])
+def test_any_one_word_names_a_domain_all_the_way(tmp_path, name):
+    two(tmp_path)
+    (tmp_path/name).mkdir()
+    (tmp_path/name/"a.jsonl").write_bytes(jsonl({"text": f"{i} {WORDS}"} for i in range(40)))
+    corpus, _ = built(read_folder(tmp_path), tmp_path/"c"/"c")
+    assert name in corpus.domains and corpus.verify().facts(name)["train_documents"] >= 30
+    assert len(corpus.tokens(name)) and len(corpus.documents(name)) and [p.name for p in (tmp_path/"c").iterdir()] == ["c"]
+
+
+@pytest.mark.parametrize("name", ["..", ".web", "a b", "a\nb", "a\x07b", "a\u202eb", "a/b", "a=b", "*", "", "x" * 300, "法" * 60, "\ud800", 3, None])
+def test_other_names_are_refused_in_one_sentence(tmp_path, name):
+    with pytest.raises(ValueError, match="cannot name a domain: use one word") as e: built([Document(name, "A page.")] * 3, tmp_path/"c")
+    assert len(str(e.value)) < 300 and str(e.value).isprintable()
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_from_fields_are_checked_and_named_by_line(tmp_path):
+    (tmp_path/"a.jsonl").write_bytes(jsonl([{"text": "x", "set": "web"}, {"text": "y", "set": "w" * 300}]))
+    with pytest.raises(ValueError, match="a.jsonl, line 2: 'www.* cannot name a domain"): list(read_folder(tmp_path, domain_field="set"))
+    (tmp_path/"a.jsonl").write_bytes(jsonl([{"text": "x", "set": "法律"}, {"text": "y", "set": "新闻 A"}]))
+    assert texts_of(read_folder(tmp_path, domain_field="set")) == {"法律": 1, "新闻_a": 1}
+
+
+def test_names_that_look_alike_are_refused(tmp_path):
+    for form in ("NFC", "NFD"): (tmp_path/unicodedata.normalize(form, "é.jsonl")).write_bytes(jsonl(ROWS))
+    if len(list(tmp_path.iterdir())) == 2:
+        with pytest.raises(ValueError, match="look alike and differ in their bytes: rename one"): read_folder(tmp_path)
+
+
+def test_names_that_are_not_in_utf8_are_written_with_escapes(tmp_path):
+    two(tmp_path)
+    os.mkdir(os.fsencode(tmp_path) + b"/web")
+    try:
+        for i in range(20): Path(os.fsdecode(os.fsencode(tmp_path) + b"/web/caf\xe9%d.txt" % i)).write_text(f"{i} {WORDS}")
+    except OSError: pytest.skip("this disk has names in UTF-8 only")
+    (tmp_path/"web"/os.fsdecode(b"\xff.bin")).write_bytes(b"\0\1")
+    (tmp_path/"code.jsonl").write_bytes(jsonl({"text": f"page {i} {WORDS}", "source": "\ud800", "url_site": "\udfff"} for i in range(20)))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        corpus = open_corpus(tmp_path, tmp_path.parent/f"{tmp_path.name}-c", **SMALL)
+    assert any(r"web/\udcff.bin" in str(w.message) for w in told)
+    assert corpus.facts("web")["valid_documents"] + corpus.facts("web")["train_documents"] == 20
+
+
+# --- long texts, in bounded memory ---
+
+@pytest.fixture
+def short(monkeypatch):
+    "Limits that a test can reach."
+    for name, n in (("LONGEST", 8000), ("PIECE", 250), ("LINE", 32000)): monkeypatch.setattr(text_module, name, n)
+    monkeypatch.setattr(text_module._pieces, "__defaults__", (250,))
+
+
+LONG = " ".join(f"wörd{i}" for i in range(2000))   # 19 KB
+SPREAD = " ".join(f"漢\\{i}\"\n" for i in range(4000))  # more than a line that is held
+
+
+@pytest.mark.parametrize("name, write", [
+    ("web.txt", lambda t: t.encode()), ("web.jsonl", lambda t: jsonl([{"id": 1, "text": t, "n": 2}])), ("web.json", lambda t: json.dumps([{"text": t}]).encode()),
+    ("web.csv", lambda t: pd.DataFrame({"text": [t]}).to_csv().encode()), ("web.parquet", None), ("web.jsonl.gz", lambda t: gzip.compress(jsonl([{"text": t}])))])
+def test_a_long_document_is_read_in_pieces_and_says_so(tmp_path, short, name, write):
+    if write: (tmp_path/name).write_bytes(write(LONG))
+    else: pd.DataFrame({"text": [LONG]}).to_parquet(tmp_path/name)
+    reader = read_folder(tmp_path)
+    found = list(reader)
+    assert "".join(d.text for d in found) == LONG and len(found) > 60 and max(len(d.text) for d in found) <= 250
+    assert all(d.text.startswith("wörd") for d in found) and len({d.source for d in found}) == 1 and found[0].source
+    assert reader.problems.long == [f"{name}, {'line' if 'jsonl' in name or 'txt' in name else 'row'} 1"] and not sum(reader.problems.count.values())
+
+
+@pytest.mark.parametrize("ascii", [True, False])
+def test_a_line_that_is_too_long_to_be_held_is_read_in_pieces(tmp_path, short, ascii):
+    row = json.dumps({"doc": {"n": 1, "body": SPREAD}, "url_site": "a.org"}, ensure_ascii=ascii)
+    after = {"doc": {"body": "a page"}}
+    (tmp_path/"web.jsonl").write_text("\n".join([json.dumps(after), row, json.dumps(after)]))
+    reader = read_folder(tmp_path, text_field="doc.body")
+    first, *pieces, last = reader
+    assert first.text == last.text == "a page" and "".join(d.text for d in pieces) == SPREAD
+    assert reader.problems.long == ["web.jsonl, line 2"] and {d.source for d in pieces} == {"web.jsonl, line 2"}
+    corpus, told = built(reader, tmp_path.parent/f"{tmp_path.name}-c")
+    assert "1 document of more than 0 MB was read in pieces, each of which is a document of its own: web.jsonl, line 2" in told
+    assert max(len(d.text.encode()) for d in read_folder(tmp_path, text_field="doc.body").capped(500)) <= 500
+
+
+@pytest.mark.parametrize("line", ['{"text": "a page", "html": "%s"}', '{"text": "a \\x %s"}', '{"text": "%s \\ud800"}', '{"te%s', '["%s"]', '%s'])
+def test_a_long_line_that_is_no_document_is_one_bad_line(tmp_path, short, line):
+    (tmp_path/"web.jsonl").write_text(line % ("x" * 40_000) + '\n{"text": "a page"}\n')
+    reader = read_folder(tmp_path)
+    assert [d.text for d in reader][-1] == "a page"
+    assert reader.problems.count == {"web": 1} and reader.problems.where["web"][0].startswith("web.jsonl, line 1: ")
+
+
+def test_a_row_of_json_or_a_line_of_a_table_that_is_too_long_is_refused_with_a_remedy(tmp_path, short):
+    (tmp_path/"web.json").write_text('[{"text":\n"' + "x" * 70_000 + '"}]')
+    with pytest.raises(ValueError, match="web.json: a row of more than 0 MB: write it as a line of .jsonl"): list(read_folder(tmp_path))
+    (tmp_path/"web.json").rename(tmp_path/"web.csv")
+    (tmp_path/"web.csv").write_text("text\n" + "x" * 70_000)
+    with pytest.raises(ValueError, match="web.csv: a line of more than 0 MB: cut its text into rows"): list(read_folder(tmp_path))
+
+
+@pytest.mark.parametrize("ending", [".jsonl.gz", ".txt.bz2", ".csv.xz", ".json.zst"])
+def test_what_grows_as_no_text_does_is_refused(tmp_path, monkeypatch, ending):
+    monkeypatch.setattr(text_module, "HARMLESS", 50_000)
+    (tmp_path/f"web{ending}").write_bytes(pack(b"{\"text\": \"" + b"a" * 3_000_000, "." + ending.split(".")[-1]))
+    with pytest.raises(ValueError, match=f"web{ending}: unpacks to more than 250 times its size, which no text does: .*unpack it yourself"): list(read_folder(tmp_path))
+    (tmp_path/f"web{ending}").unlink()
+    pd.DataFrame({"text": ["some words " * 900] * 600}).to_parquet(tmp_path/"web.parquet")
+    with pytest.raises(ValueError, match="web.parquet: unpacks to more than 250 times its size"): list(read_folder(tmp_path))
+    (tmp_path/"web.parquet").unlink()
+    logs = "".join(f"{i} GET /index.html 200\n" for i in range(30_000)).encode()
+    (tmp_path/"web.txt.bz2").write_bytes(bz2.compress(logs))
+    assert len(list(read_folder(tmp_path))) == 1
+
+
+MEMORY = """
+import resource, sys
+from regmix.text import read_folder
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+before, n = peak(), sum(len(d.text) for d in read_folder(sys.argv[1]))
+print(n, peak() - before)
+"""
+
+
+def test_a_line_of_80_mb_takes_little_memory(tmp_path):
+    "Whole, it would take its bytes, its text and the row's text: 240 MB."
+    with open(tmp_path/"web.jsonl", "w") as f:
+        f.write('{"text": "')
+        for i in range(80): f.write("some words " * 90_909)
+        f.write('"}\n')
+    done = subprocess.run([sys.executable, "-c", MEMORY, str(tmp_path)], env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}, capture_output=True, text=True)
+    n, grown = map(float, done.stdout.split())
+    assert n == 80 * 90_909 * 11 and grown < 150, done
+
+
+def test_tokens_do_not_hang_on_how_many_are_cut_at_once():
+    texts = [f"{i} {WORDS * (i % 7)}\n" * (400 if i % 9 == 0 else 1) for i in range(40)] + ["a word " * 90_000]
+    tok = train_tokenizer(texts[1:9], 300)
+    for text, ids in zip(texts, _encode(tok, texts, 0)):
+        assert tok.decode(ids[:-1]) == text and ids[-1] == 0
+        if len(text) < 1 << 18: assert ids[:-1].tolist() == tok.encode(text).ids
+
+
+# --- rows as people write them ---
+
+def test_a_line_that_is_nested_too_deeply_is_one_bad_line(tmp_path):
+    deep = '{"text": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    (tmp_path/"web.jsonl").write_text(f'{{"text": "a page"}}\n{deep}\n{{"text": "another"}}\n')
+    reader = read_folder(tmp_path)
+    assert texts_of(reader) == {"web": 2} and reader.problems.where == {"web": ["web.jsonl, line 2: nested too deeply"]}
+    (tmp_path/"web.jsonl").write_text(json.dumps({"text": "x", "meta": '{"set": ' * 99_999}) + "\n")
+    assert texts_of(read_folder(tmp_path)) == {"web": 1}
+    (tmp_path/"web.jsonl").rename(tmp_path/"web.json")
+    (tmp_path/"web.json").write_text(f'[{{"text": "a page"}},\n{deep}]')
+    with pytest.raises(ValueError, match="web.json: row 2: nested too deeply"): list(read_folder(tmp_path))
+
+
+def test_rows_that_no_line_parts_are_read(tmp_path):
+    for i, end in enumerate(("", "\r", " ", ", ")): (tmp_path/f"web-{i}.jsonl").write_bytes(end.join(json.dumps({"text": f"{i} {k}"}) for k in range(5)).encode())
+    assert texts_of(read_folder(tmp_path, strict=True)) == {"web": 20}
+
+
+def test_files_that_hold_nothing_are_named_and_a_domain_of_them_is_refused(tmp_path):
+    for name, data in {"web-0.jsonl": jsonl(ROWS), "web-1.jsonl": b"", "web-2.json": b"[]", "web-3.csv": b"text\n", "web-4.jsonl.gz": gzip.compress(b"\n\n")}.items(): (tmp_path/name).write_bytes(data)
+    reader = read_folder(tmp_path)
+    assert texts_of(reader) == {"web": 4} and sorted(reader.problems.empty) == ["web-1.jsonl", "web-2.json", "web-3.csv", "web-4.jsonl.gz"]
+    (tmp_path/"law.jsonl").write_bytes(jsonl({"text": f"{i} {WORDS}"} for i in range(40)))
+    with pytest.raises(ValueError, match="domain 'news' is empty"): built(read_folder((tmp_path/"news.json").write_bytes(b"[]") and tmp_path), tmp_path/"c")
+
+
+def test_tables_lose_no_cell_in_silence(tmp_path):
+    (tmp_path/"web.csv").write_text('id,text\n1,one, two\n2,"three" four\n3,"five\nsix" seven\n4\n5,eight\n')
+    reader = read_folder(tmp_path)
+    assert [d.text for d in reader] == ["three four", "eight"]
+    assert [w.split(": ", 1)[1][:20] for w in reader.problems.where["web"]] == ["3 cells, and the tab", "quotes that do not c", "the text is null"]
+    for data, message in (('text\na\n"b\nc\nd\n', "behind row 1 a quote is opened and never closed"), ("text,text\na,b\n", "two columns are named 'text'")):
+        (tmp_path/"web.csv").write_text(data)
+        with pytest.raises(ValueError, match=f"web.csv: .*{message}"): list(read_folder(tmp_path))
+
+
+def test_other_encodings_and_marks(tmp_path):
+    (tmp_path/"web").mkdir()
+    for i, encoding in enumerate(("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1")): (tmp_path/"web"/f"{i}.txt").write_bytes(f"café {i}".encode(encoding))
+    (tmp_path/"law.jsonl").write_bytes("".join(json.dumps({"text": f"café {i}"}, ensure_ascii=False) + "\r\n" for i in range(3)).encode("utf-8-sig") * 2)
+    (tmp_path/"code.csv").write_bytes("id,text\r\n1,café\r\n".encode("utf-8-sig"))
+    reader = read_folder(tmp_path)
+    assert Counter(d.text for d in reader) == {"café 0": 3, "café 1": 3, "café 2": 2, "café": 1}
+    assert reader.problems.count == {"web": 3, "law": 0, "code": 0}
+
+
+def test_spark_names_its_files_by_what_packs_them(tmp_path):
+    for i in range(2): pd.DataFrame({"text": [f"{i}"]}).to_parquet(tmp_path/f"web-0000{i}.snappy.parquet")
+    assert texts_of(read_folder(tmp_path)) == {"web": 2}
+
+
+@pytest.mark.parametrize("packed", [p for p in PACK if p])
+def test_a_damaged_second_part_of_an_archive_is_not_passed_over(tmp_path, packed):
+    two = [pack(jsonl(ROWS), packed) for _ in range(2)]
+    (tmp_path/f"web.jsonl{packed}").write_bytes(b"".join(two))
+    assert texts_of(read_folder(tmp_path)) == {"web": 8}
+    (tmp_path/f"web.jsonl{packed}").write_bytes(two[0] + b"\1" + two[1][1:])
+    with pytest.raises(ValueError, match=f"web.jsonl{packed}: damaged after line 4"): list(read_folder(tmp_path))
+
+
+# --- any bytes give documents or one sentence ---
+
+ENDINGS = [e + p for e in (".jsonl", ".json", ".csv", ".tsv", ".txt", ".c") for p in PACK] + [".parquet"]
+TABLE = pd.DataFrame({"text": [f"row {i} {WORDS}" for i in range(50)], "source": "s"}).to_parquet()
+GOOD = [jsonl(ROWS), json.dumps(ROWS, indent=1).encode(), b"id,text\n1,\"a\nb\"\n", b"text\tid\na\t1\n", "größe\n".encode(), TABLE]
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.sampled_from(ENDINGS), st.sampled_from(GOOD) | st.binary(max_size=60) | st.text("[{\"text\": 1,}]\n\\u\ud800", max_size=60).map(lambda t: t.encode("utf-8", "surrogatepass")),
+       st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), max_size=3), st.booleans(), st.integers(0, 9000))
+def test_any_bytes_give_documents_or_one_sentence(ending, data, flips, inside, keep):
+    "Good, random or wild data; packed, then with some bytes changed and its end cut off."
+    name, packed = ending.rsplit(".", 1) if ending.count(".") > 1 else (ending, "")
+    data = bytearray(pack(data, f".{packed}") if packed else data)
+    for at, byte in flips: data[at:at + 1] = bytes([byte]) if at < len(data) else b""
+    with tempfile.TemporaryDirectory() as home:
+        (Path(home)/"web").mkdir()
+        (Path(home)/"web"/f"a{ending}").write_bytes(data[:keep])
+        (Path(home)/"web"/"b.txt").write_text("A page.")
+        try:
+            reader = read_folder(home)
+            found = list(reader)
+            assert all(isinstance(d, Document) and d.text.encode() for d in found)
+        except (ValueError, FileNotFoundError) as e:
+            assert str(e).startswith(f"web/a{ending}: ") and "\n" not in str(e) and str(e).isprintable() and len(str(e)) < 400, str(e)
+
+
 # --- names ---
 
 @settings(max_examples=40, deadline=None)
@@ -157,7 +482,6 @@ def test_a_field_of_the_rows_makes_domains(tmp_path):
 
 # --- the split never fails by chance ---
 
-WORDS = "and all that was said of it in the court that year and the next "
 
 
 @settings(max_examples=25, deadline=None)

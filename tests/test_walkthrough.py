@@ -3,6 +3,9 @@ import json
 import re
 import shlex
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -12,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from regmix.cli import app
-from regmix.runner import execute, main, perform
+from regmix.runner import execute, last_words, main, perform
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT/"nbs/walkthrough/your_corpus.ipynb"
@@ -28,10 +31,11 @@ def walked(tmp_path_factory, processes):
     rng = np.random.default_rng(0)
     (room/"my text").mkdir()
     for d, many in {"web": 160, "code": 60, "law": 30}.items():
-        rows = [{"text": " ".join(rng.choice([*WORDS[d].split(), "the", "of"], 200))} for _ in range(many)]
+        rows = [{"body": " ".join(rng.choice([*WORDS[d].split(), "the", "of"], 200))} for _ in range(many)]
+        if d == "law": rows += rows[:3]
         (room/"my text"/f"{d}-0.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     before = set((ROOT/"build/corpora").glob("my*text-*"))
-    given = {**TOY, "text": str(room/"my text"), "folder": str(room/"out")}
+    given = {**TOY, "text": str(room/"my text"), "text_field": "body", "folder": str(room/"out")}
     walk = processes.Process(target=execute, args=(PAGE, room/"page.ipynb", given))
     walk.start()
     walk.join()
@@ -43,16 +47,19 @@ def walked(tmp_path_factory, processes):
 
 def test_what_it_leaves(walked):
     out, said, nb = walked
-    assert {"fit", "mix.yaml", "mixtures.csv", "model", "pair.csv", "proposal.json", "report.html", "result.json", "small", "swarm"} <= {p.name for p in out.iterdir()}
+    assert {"fit", "mix.yaml", "mixtures.csv", "model", "rivals.csv", "proposal.json", "report.html", "result.json", "small", "swarm"} <= {p.name for p in out.iterdir()}
     told = json.loads((out/"result.json").read_text())
     assert told["domains"] == ["code", "law", "web"] and told["targets"] == ["code", "law"] and told["runs"] == 8
     assert abs(sum(told["mixture"].values()) - 1) < 1e-9 and told["mixture"]["web"] > 0.1 - 1e-6 and abs(sum(told["prior"].values()) - 1) < 1e-9
     assert told["verdict"] in ("helped", "did harm", "made no difference beyond the noise")
     assert all(m["low"] <= m["difference"] <= m["high"] for m in told["measured"].values())
-    assert sorted(pd.read_parquet(out/"small/mixtures.parquet")["run"]) == ["prior-0", "prior-1", "proposed-0", "proposed-1"]
+    assert set(told["predicted"]) == {"code", "law"} and set(told["measured"]) == {"code", "law", "web"}
+    trained = pd.read_parquet(out/"small/mixtures.parquet").set_index("run")
+    assert set(trained.index) == {f"{m}-{s}" for m in ["prior", "proposed", *told["rivals"]] for s in (0, 1)}
     assert json.loads((out/"model/config.json").read_text())["vocab_size"] == 300
     pictures = sum("image/png" in o.get("data", {}) for c in nb.cells if c.cell_type == "code" for o in c.outputs)
     assert pictures == 4 and "cannot: ridge needs at least 10 runs" in said
+    assert "note: 3 of 253 documents are exact copies of others and were dropped: 3 of 33 in law" in said
 
 
 def test_the_answer_follows_from_what_was_measured(walked):
@@ -66,11 +73,43 @@ def test_the_answer_follows_from_what_was_measured(walked):
     assert (told["verdict"] == "made no difference beyond the noise") != beyond
 
 
+def test_rivals_stand_in_the_verdict(walked):
+    "The targets' own text alone, half of that, and the best proxy: trained as the proposal was, or named as the same mixture."
+    from regmix.swarms import load_swarm
+    out, _, nb = walked
+    told, small = json.loads((out/"result.json").read_text()), load_swarm(out/"small")
+    final, prior = small.final_losses()[["code", "law"]].mean(axis=1), pd.Series(told["prior"])
+    assert set(told["rivals"]) | set(told["same"]) == {"targets_alone", "half_targets", "best_proxy"}
+    swarm = load_swarm(out/"swarm")
+    best = swarm.mixtures.loc[swarm.final_losses()[["code", "law"]].mean(axis=1).idxmin()]
+    alone = pd.Series({"code": 0.5, "law": 0.5, "web": 0.0})
+    for name, mixture in {"targets_alone": alone, "half_targets": (alone + prior) / 2, "best_proxy": best}.items():
+        found = small.mixtures.loc[f"{told['same'].get(name, name)}-0"]
+        assert (found - mixture).abs().sum() < 0.003, name
+    for name, r in told["rivals"].items():
+        assert r["difference"] == pytest.approx(final[[f"{name}-0", f"{name}-1"]].mean() - final[["proposed-0", "proposed-1"]].mean())
+    better = {n for n, r in told["rivals"].items() if r["high"] < 0}
+    tied = {n for n, r in told["rivals"].items() if r["low"] <= 0 <= r["high"]}
+    assert told["instead"] in (better or tied or {None}) and (told["instead"] != "best_proxy" or better or tied == {"best_proxy"})
+    said = "better than the proposal" if better else "as good" if tied else "No rival is as good"
+    assert said in told["advice"] and told["advice"] in last_words(out.parent/"page.ipynb")
+    page = (out/"report.html").read_text()
+    assert "Did it help?" in page and "half_targets" in page and "best_proxy" in page
+
+
+def test_it_ends_with_the_result(walked):
+    out, _, _ = walked
+    said, told = last_words(out.parent/"page.ipynb"), json.loads((out/"result.json").read_text())
+    assert said.startswith("proposal: ") and told["verdict"] in said and "Of the 1 other domains, which nobody asked about" in said
+    for name in ("report.html", "proposal.json", "mix.yaml", "result.json"): assert str(out/name) in said and (out/name).is_file()
+
+
 def test_the_shell_lines_do_the_same(walked, monkeypatch):
     "Each line as it is printed, into other files; the swarms are found finished, so their definitions are the same."
     out, said, _ = walked
     monkeypatch.chdir(ROOT)
     lines = [shlex.split(l)[2:] for l in said.splitlines() if l.startswith("$ regmix ")]
+    assert all(l[l.index("--text-field") + 1] == "body" for l in lines if l[0] in ("sample", "train"))
     assert [l[0] for l in lines] == ["sample", "train", "fit", "propose", "train", "export", "report"]
     for line in lines:
         if line[0] != "train": line[-1] = line[-1].replace(str(out), str(out.parent/"again"))
@@ -91,3 +130,13 @@ def test_a_wrong_word_is_one_line(tmp_path):
         main(["nbs/walkthrough/your_corpus.ipynb", "--set", "proxies=3"])
     with pytest.raises(SystemExit) as e: perform(PAGE, tmp_path/"page.ipynb", {"text": str(tmp_path/"nowhere")})
     assert str(e.value).splitlines()[-1].startswith("your_corpus.ipynb: AssertionError: text: there is no folder")
+
+
+def test_ctrl_c_at_the_start_is_no_traceback():
+    "While the runner still imports what it needs."
+    with subprocess.Popen([sys.executable, "-X", "importtime", "-m", "regmix.runner", "--list"], cwd=ROOT, stderr=subprocess.PIPE, text=True) as p:
+        next(line for line in p.stderr if line.endswith(" signal\n"))
+        next(line for line in p.stderr if line.rstrip().endswith("ast"))
+        p.send_signal(signal.SIGINT)
+        rest = p.stderr.read()
+    assert p.returncode in (-signal.SIGINT, 1) and "Traceback" not in rest

@@ -4,6 +4,9 @@ import multiprocessing
 import os
 import runpy
 import sys
+import time
+
+sys.modules.setdefault("rfc3987_syntax", None)   # as in conftest.py, for the server of processes below
 
 from regmix.proxies import TrainConfig
 
@@ -11,10 +14,20 @@ CONFIG = TrainConfig(model="80K", tokens=24_000, context=32, batch=4, lr=3e-3, e
 
 # A server that has imported what is slow to import, and is copied for each process. It never computes anything itself.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["nbdev.test", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "scipy.stats",
+PROCESSES.set_forkserver_preload(["toys", "nbdev.test", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "scipy.stats",
                                   "sklearn.linear_model", "sklearn.model_selection", "lightgbm", "distributed",
                                   "regmix.training", "regmix.laws", "regmix.forests", "seaborn", "papermill",
-                                  "torch._dynamo"])   # the last: what every optimiser imports when it is made
+                                  "torch._dynamo",   # what every optimiser imports when it is made
+                                  "transformers.models.auto.modeling_auto",
+                                  "transformers.models.llama.modeling_llama"])
+
+
+def train_at_once(*given, **options):
+    "Do as `train_swarm` does, in a process that is there for it alone, and look often whether busy groups are free."
+    from regmix.training import train_swarm
+    sleep = time.sleep
+    time.sleep = lambda seconds: sleep(min(seconds, 0.05))
+    train_swarm(*given, **options)
 
 
 def run_script(said, script, *argv):
