@@ -387,7 +387,7 @@ def _ended_by_signals(f):
             with _handled(stop): return f(*args, **kwargs)
         except KeyboardInterrupt as e:
             if not came: raise
-            _say(_message(e))
+            tell(e)
             raise SystemExit(128 + came[0]) from None
     return run
 
