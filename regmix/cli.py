@@ -6,7 +6,7 @@
 __all__ = ['app', 'next_runs', 'sample', 'train', 'plan', 'fit', 'propose', 'export', 'report', 'recipes']
 
 # %% ../nbs/95_cli.ipynb #b9f0ff36
-import contextlib, inspect, json, re, sys, warnings
+import contextlib, inspect, json, re, signal, sys, threading, warnings
 from functools import wraps
 from pathlib import Path
 from typing import Annotated
@@ -362,8 +362,56 @@ def _would_take(table, corpus, out, config, asked):
     left = f"{out}: {told['runs']} of {told['of']} runs are left; nothing was trained"
     return told | {'dry_run': True}, '\n'.join([*_cost_lines(told), left])
 
+# %% ../nbs/95_cli.ipynb #7c1d6e01
+_ENDING = [getattr(signal, name) for name in ('SIGTERM', 'SIGHUP') if hasattr(signal, name)]
+
+@contextlib.contextmanager
+def _handled(stop):
+    "Have a function called when a signal wants to end this process, unless somebody else has seen to that."
+    mine = threading.current_thread() is threading.main_thread()   # no other may
+    before = [s for s in _ENDING if mine and signal.getsignal(s) == signal.SIG_DFL]
+    for s in before: signal.signal(s, stop)
+    try: yield
+    finally:
+        for s in before: signal.signal(s, signal.SIG_DFL)
+
+def _ended_by_signals(f):
+    "Have SIGTERM and SIGHUP stop a command as Ctrl-C does; its status is then 128 and the signal's number."
+    @wraps(f)
+    def run(*args, **kwargs):
+        came = []
+        def stop(number, frame):
+            came.append(number)
+            raise KeyboardInterrupt
+        try:
+            with _handled(stop): return f(*args, **kwargs)
+        except KeyboardInterrupt as e:
+            if not came: raise
+            tell(e)
+            raise SystemExit(128 + came[0]) from None
+    return run
+
+# %% ../nbs/95_cli.ipynb #7c1d6e03
+_SETTINGS = ('model', 'tokens', 'lr', 'batch', 'context', 'evals', 'eval_tokens', 'n_jobs', 'device', 'repeats', 'seed')
+
+@contextlib.contextmanager
+def _said_of_options():
+    "Say of an option what is said of a setting: 'eval_tokens=3: give ...' becomes '--eval-tokens 3: give ...'."
+    try: yield
+    except ValueError as e:
+        name, sign, rest = str(e).partition('=')
+        if type(e) is not ValueError or not sign or name.strip() not in _SETTINGS: raise
+        option = name.strip().removeprefix('n_').replace('_', '-')
+        raise ValueError(f'--{option} {rest.strip()}') from e
+
+def _check_runs(table, path):
+    "Refuse names of runs that no file can have, before anything heavy is loaded."
+    from regmix.files import safe_name
+    for run in table.index: safe_name(f'{path}: run', run)
+
 # %% ../nbs/95_cli.ipynb #f92000ff
 @_command('regmix train mixtures.csv my_text --out swarm --model 80K --tokens 200000')
+@_ended_by_signals
 def train(
     mixtures: _argument(Path, 'A table or a folder of mixtures, as `regmix sample` writes them.'),
     source: _argument(str, "A folder of text (<domain>-*.jsonl and others), 'installed', 'pile', "
@@ -394,17 +442,19 @@ def train(
     "Train one small model a mixture and measure its loss on every domain; resumes what is there."
     from regmix.tables import read_mixtures
     table = read_mixtures(mixtures)   # refuse a bad table before torch is loaded
+    _check_runs(table, mixtures)
     from regmix.training import repeat_runs, train_swarm
     from regmix.proxies import TrainConfig
-    table, seeds = repeat_runs(table, repeats, seed) if repeats != 1 else (table, None)
-    config = TrainConfig(model=model, tokens=tokens, lr=lr, batch=batch, context=context,
-                         evals=evals, eval_tokens=eval_tokens, seed=seed)
     try:
-        corpus = _corpus(source, corpora, vocab_size, max_bytes, text_field, domain_field, valid_fraction, split_by,
-                         tokenizer, eos)
-        asked = dict(seeds=seeds, n_jobs=jobs, device=device, overwrite=overwrite, add=add)
-        if dry_run: return _would_take(table, corpus, out, config, asked)
-        swarm = train_swarm(table, corpus, out, config, keep=keep, progress=not quiet, **asked)
+        with _said_of_options():
+            table, seeds = repeat_runs(table, repeats, seed) if repeats != 1 else (table, None)
+            config = TrainConfig(model=model, tokens=tokens, lr=lr, batch=batch, context=context,
+                                 evals=evals, eval_tokens=eval_tokens, seed=seed)
+            corpus = _corpus(source, corpora, vocab_size, max_bytes, text_field, domain_field, valid_fraction,
+                             split_by, tokenizer, eos)
+            asked = dict(seeds=seeds, n_jobs=jobs, device=device, overwrite=overwrite, add=add)
+            if dry_run: return _would_take(table, corpus, out, config, asked)
+            swarm = train_swarm(table, corpus, out, config, keep=keep, progress=not quiet, **asked)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f'{out}: stopped; what is finished is kept. '
                                 'To go on, give the same command again') from None

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['TrainConfig', 'learning_rate', 'random_stream', 'draw_positions', 'domains_at', 'draw_domains', 'pick_chunks', 'plan',
            'Batches', 'spread_chunks', 'texts_by_host', 'row_losses', 'Validation', 'clip_gradients', 'read_ahead',
-           'Group', 'group_size', 'pick_device', 'pick_precision', 'broken', 'save_checkpoint', 'load_checkpoint']
+           'Group', 'group_size', 'pick_device', 'pick_precision', 'broken', 'save_checkpoint', 'read_tensors',
+           'load_checkpoint']
 
 # %% ../nbs/40_proxies.ipynb #102845ed
 import hashlib, math
@@ -13,13 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
 import torch
 
 from .corpora import Corpus
-from .files import moved, unknown, whole_file
+from .files import Damaged, moved, unknown, whole_file
 from .models import (ModelConfig, count_parameters, cross_entropy, hidden, init_weights, model_config, 
                            softmax_rows, token_losses)
 
@@ -71,12 +73,13 @@ class TrainConfig:
         return sorted({max(1, round(self.steps * (i + 1) / self.evals)) for i in range(self.evals)})
 
 # %% ../nbs/40_proxies.ipynb #32153489
-def _whole(config, name, least):
-    "Make a field a whole number of at least `least`."
-    n = getattr(config, name)
+def _whole(config, name, least, most):
+    "Make a field a whole number from `least` to `most`."
+    given = n = getattr(config, name)
     if isinstance(n, float) and n.is_integer(): n = int(n)   # 5e5 is a number of tokens
     if not isinstance(n, int | np.integer) or n < least:
-        raise ValueError(f'{name}={n!r}: give a whole number of at least {least}')
+        raise ValueError(f'{name}={given!r}: give a whole number of at least {least}')
+    if n > most: raise ValueError(f'{name}={given!r}: give a whole number of at most {most:,}')
     object.__setattr__(config, name, n)
 
 def _number(config, name, most=math.inf, zero=True):
@@ -88,25 +91,44 @@ def _number(config, name, most=math.inf, zero=True):
     raise ValueError(f'{name}={x!r}: give a number {least}{most}')
 
 # %% ../nbs/40_proxies.ipynb #2c97c161
-_AT_LEAST = dict(tokens=1, context=1, batch=1, warmup=0, evals=1, eval_tokens=1, host_tokens=0, seed=0)
+_LIMITS = dict(tokens=(1, 10**13), context=(1, 10**7), batch=(1, 10**6), warmup=(0, 10**12), evals=(1, 10**6),
+               eval_tokens=(1, 10**12), host_tokens=(0, 10**12), seed=(0, 2**63 - 1))
 _CHOICES = dict(schedule=('cosine', 'constant'), draw=('even', 'random'))
 
 def _check_config(config):
     "Raise ValueError at the first field that makes no sense."
-    if not isinstance(config.betas, Sequence) or len(config.betas) != 2:
-        raise ValueError(f'betas={config.betas!r}: give two numbers, such as (0.9, 0.95)')
-    object.__setattr__(config, 'betas', tuple(config.betas))
-    for name, least in _AT_LEAST.items(): _whole(config, name, least)
+    _check_betas(config)
+    for name, (least, most) in _LIMITS.items(): _whole(config, name, least, most)
+    _check_sequences(config)
     _number(config, 'lr', most=1, zero=False)
     _number(config, 'clip', zero=False)
     _number(config, 'final_lr', most=1)
-    _number(config, 'weight_decay')
+    _number(config, 'weight_decay', most=1000)
     for name, known in _CHOICES.items():
         if getattr(config, name) not in known: raise unknown(name, getattr(config, name), known)
     for name in ('eval_tokens', 'host_tokens'):
         n, off = getattr(config, name), name == 'host_tokens'   # 0 hosts may be measured, but not 0 domains
         if n < config.context and not (off and n == 0):
             raise ValueError(f'{name}={n}: must hold one sequence of {config.context} tokens')
+
+# %% ../nbs/40_proxies.ipynb #7c1d4e03
+_MOST_SEQUENCES = 10**9   # of a run: their plan fills 8 GB
+
+def _check_betas(config):
+    "Raise ValueError where AdamW's two rates are none."
+    betas = config.betas
+    if not isinstance(betas, Sequence) or len(betas) != 2 or not all(isinstance(b, int | float) for b in betas):
+        raise ValueError(f'betas={betas!r}: give two numbers, such as (0.9, 0.95)')
+    if not all(0 <= b < 1 for b in betas):
+        raise ValueError(f'betas={betas!r}: give numbers of at least 0 and below 1')
+    object.__setattr__(config, 'betas', tuple(betas))
+
+def _check_sequences(config):
+    "Raise ValueError where a run has more sequences than can be planned."
+    n = config.steps * config.batch
+    if n <= _MOST_SEQUENCES: return
+    raise ValueError(f'tokens={config.tokens}: {n:.2g} sequences of {config.context} tokens, and a run can have '
+                     f'{_MOST_SEQUENCES:.0e} at most: give fewer tokens, or a longer context')
 
 # %% ../nbs/40_proxies.ipynb #49e2adf1
 def learning_rate(
@@ -453,23 +475,47 @@ def _first_break(group, k):
 
 # %% ../nbs/40_proxies.ipynb #5c29a723
 def save_checkpoint(
-    group: Group,      # on its way
-    path: str | Path,  # where to
+    group: Group,          # on its way
+    path: str | Path,      # where to
+    generation: str = '',  # of the swarm that it belongs to
 ) -> Path:
     "Write what is needed to go on, all or nothing."
     losses = {step: torch.from_numpy(found) for step, found in group.losses.items()}
-    state = dict(runs=group.runs, step=group.step, weights=group.weights, optimiser=group.optimiser.state_dict(),
-                 memory=group.memory, losses=losses, train_losses=group.train_losses)
+    state = dict(generation=generation, runs=group.runs, step=group.step, weights=group.weights, memory=group.memory,
+                 optimiser=group.optimiser.state_dict(), losses=losses, train_losses=group.train_losses)
     with whole_file(path) as part: torch.save(state, part)
     return Path(path)
 
+# %% ../nbs/40_proxies.ipynb #7c1d4e06
+def _damaged_part(path: Path) -> str | None:
+    "Name a part of a ZIP archive that does not fit its checksum."
+    with ZipFile(path) as archive: return archive.testzip()
+
+def read_tensors(
+    path: str | Path,                    # what `torch.save` wrote
+    device: str | torch.device = 'cpu',  # where the tensors go
+    mend: str = '',                      # what to do if the file is damaged
+):                                       # what was saved
+    "Read tensors and plain values, checked; raise Damaged, with one sentence, if the file is not as it was written."
+    with open(path, 'rb'): pass   # a file that is not there, or not to be read, is another error
+    try:
+        bad = _damaged_part(path)
+        if bad: raise ValueError(f'{bad} does not fit its checksum')
+        return torch.load(path, map_location=device, weights_only=True)
+    except MemoryError: raise
+    except Exception as e:   # damaged bytes make for errors of many types
+        why = ' '.join(str(e).split())[:100] or type(e).__name__
+        raise Damaged(f'{path}: is damaged ({why}){mend and f": {mend}"}') from None
+
 # %% ../nbs/40_proxies.ipynb #698a3f76
 def load_checkpoint(
-    group: Group,      # a new one, of the same runs
-    path: str | Path,  # what `save_checkpoint` wrote
-) -> Group:            # the same group
-    "Put a group where its checkpoint was; raise ValueError if it is of other runs."
-    state = torch.load(path, map_location=group.device, weights_only=True)
+    group: Group,          # a new one, of the same runs
+    path: str | Path,      # what `save_checkpoint` wrote
+    generation: str = '',  # of the swarm that it must belong to
+) -> Group:                # the same group
+    "Put a group where its checkpoint was; raise ValueError if it is damaged, or of another swarm."
+    state = read_tensors(path, group.device)
+    if state.get('generation', '') != generation: raise ValueError(f'{path}: belongs to another swarm')
     if state['runs'] != group.runs:
         raise ValueError(f"{path}: holds the runs {state['runs'][:3]}, not {group.runs[:3]}; "
                          'it belongs to another swarm')

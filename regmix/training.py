@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'define', 'differences', 'definition_in', 'begin', 'SwarmFolder', 'save_weights', 'load_weights',
-           'loss_table', 'host_table', 'path_table', 'finish', 'locked', 'Checkpoints', 'train_group', 'gather',
-           'describe', 'tokens_so_far', 'train_swarm', 'grown', 'Pace', 'time_steps', 'dry_run', 'repeat_runs',
-           'retrain', 'corpus_of', 'export_run', 'main', 'bits_per_byte']
+           'loss_table', 'host_table', 'path_table', 'finish', 'locked', 'Replaced', 'Checkpoints', 'train_group',
+           'gather', 'describe', 'tokens_so_far', 'train_swarm', 'grown', 'Pace', 'time_steps', 'dry_run',
+           'repeat_runs', 'retrain', 'corpus_of', 'export_run', 'main', 'bits_per_byte']
 
 # %% ../nbs/45_training.ipynb #d6606181
-import argparse, ctypes, dataclasses, fcntl, hashlib, json, math, platform, shutil, subprocess, sys, threading, time
-import traceback
+import argparse, ctypes, dataclasses, fcntl, json, math, multiprocessing.resource_tracker, os, platform, secrets
+import signal, subprocess, sys, threading, time, traceback, warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +20,16 @@ import pandas as pd
 import torch
 
 from .corpora import Corpus, load_corpus
-from .files import BUILD, ROOT, cores, unknown, versions, whole_file, write_file
+from .files import (BUILD, ROOT, Damaged, clear_leftovers, cores, digest_of, read_json, read_parquet,
+                          safe_name, seal, sealed, sha256_of, unknown, versions, whole_file, whole_folder, write_file)
 from .mixtures import check_mixtures
 from .models import ModelConfig, count_parameters, export, model_config
-from .proxies import (Group, TrainConfig, broken, group_size, load_checkpoint, pick_device, pick_precision, 
-                            read_ahead, save_checkpoint, texts_by_host)
-from .swarms import LOSS_COLUMNS, Swarm, load_swarm
+from .proxies import (Group, TrainConfig, Validation, broken, group_size, load_checkpoint, pick_device,
+                            pick_precision, read_ahead, read_tensors, save_checkpoint, texts_by_host)
+from .swarms import LOSS_COLUMNS, Swarm, load_swarm, mixtures_digest
 
 # %% ../nbs/45_training.ipynb #871a747f
 FORMAT = 1  # of a swarm's folder, and of how its numbers come about: another number, another swarm
-
-def _digest(mixtures):
-    "Name a table of mixtures."
-    table = [list(mixtures.columns), list(mixtures.index), mixtures.to_numpy().tolist()]
-    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]
 
 def define(
     mixtures: pd.DataFrame,   # (n, d) weights, index the runs' names
@@ -47,15 +43,16 @@ def define(
 ) -> dict:                    # plain values, for JSON
     "Say what a swarm is."
     made = dict(format=FORMAT, config=json.loads(json.dumps(dataclasses.asdict(config))), corpus=corpus.digest,
-                mixtures=_digest(mixtures), seeds=[int(s) for s in seeds], group=int(group), precision=precision)
+                mixtures=mixtures_digest(mixtures), seeds=[int(s) for s in seeds], group=int(group),
+                precision=precision)
     if added: made['added'] = [int(row) for row in added]
     return made | {'method': repr(method)} if method else made
 
 # %% ../nbs/45_training.ipynb #b4665f01
 def _flat(definition):
-    "Put the fields of the configuration beside the rest."
+    "Put the fields of the configuration beside the rest, without what is the same for no two swarms."
     fields = {f'config.{k}': v for k, v in definition['config'].items()}
-    return fields | {k: v for k, v in definition.items() if k != 'config'}
+    return fields | {k: v for k, v in definition.items() if k not in ('config', 'generation')}
 
 def _short(value):
     text = str(value)
@@ -65,16 +62,20 @@ def differences(
     there: dict,  # a definition
     here: dict,   # another
 ) -> list[str]:
-    "Name what differs between two definitions."
+    "Name what differs between two definitions; their generations do not count."
     there, here = _flat(there), _flat(here)
     return [f'{k} ({_short(there.get(k))} there, {_short(here.get(k))} here)'
             for k in here | there if there.get(k) != here.get(k)]
 
 # %% ../nbs/45_training.ipynb #3cf02c95
+_DEFINITION = {'format': int, 'config': {}, 'corpus': str, 'mixtures': str, 'seeds': [int], 'group': int,
+               'precision': str, 'generation?': str, 'added?': [int], 'method?': str}
+_LOST = 'restore it from a copy, or throw the swarm away (--overwrite; in Python overwrite=True)'
+
 def definition_in(folder: Path) -> dict | None:
     "Read what a folder was begun with; None if it was not begun."
-    path = folder/'definition.json'
-    return json.loads(path.read_text()) if path.is_file() else None
+    path = Path(folder)/'definition.json'
+    return read_json(path, _DEFINITION, "a swarm's definition", _LOST) if path.is_file() else None
 
 def begin(
     folder: Path,            # the swarm's folder
@@ -82,25 +83,28 @@ def begin(
     mixtures: pd.DataFrame,  # the table that it stands for
 ):
     "Begin a swarm's folder, or check that it is this swarm's."
+    if _is_begun(folder, definition): return
+    _write_definition(folder, definition | {'generation': secrets.token_hex(8)}, mixtures)
+
+def _is_begun(folder, definition):
+    "Tell whether this swarm was begun in a folder; refuse another swarm's folder, and one of somebody else's files."
     begun = definition_in(folder)
-    if begun:
-        differ = differences(begun, definition)
-        if differ: raise ValueError(_another(folder, differ))
-        return
-    _refuse_foreign(folder)
-    (folder/'groups').mkdir(parents=True, exist_ok=True)
-    _write_definition(folder, definition, mixtures)
+    if begun is None: return _refuse_foreign(folder) or False
+    differ = differences(begun, definition)
+    if differ: raise ValueError(_another(folder, differ))
+    return True
 
 def _write_definition(folder, definition, mixtures):
     "Write what a swarm is; the definition comes last, and says how many rows of the table count."
+    (folder/'groups').mkdir(parents=True, exist_ok=True)
     write_file(folder/'mixtures.parquet', mixtures.rename_axis('run').reset_index().to_parquet(index=False))
-    write_file(folder/'definition.json', json.dumps(definition, indent=1) + '\n')
+    write_file(folder/'definition.json', json.dumps(sealed(definition), indent=1) + '\n')
 
 # %% ../nbs/45_training.ipynb #59c98f7e
 def _another(folder, differ):
     return (f'{folder}: holds another swarm, begun with other {", ".join(differ)}; nothing was changed. '
             'A swarm is fixed once it is begun: call with what it was begun with, train in another folder, '
-            'add further mixtures to it (add=True, --add), or throw it away (overwrite=True, --overwrite)')
+            'add further mixtures to it (--add), or throw it away (--overwrite); in Python add=True, overwrite=True')
 
 def _refuse_foreign(folder):
     "Raise FileExistsError if a folder has files that are no swarm."
@@ -112,14 +116,15 @@ def _refuse_foreign(folder):
 
 # %% ../nbs/45_training.ipynb #cb619ac9
 class SwarmFolder:
-    "A swarm that was begun, as its folder has it."
+    "A swarm that was begun, as its folder has it; raises Damaged where its table is not the one it was begun with."
     def __init__(self,
                  folder: str | Path):
         self.folder = Path(folder)
-        self.definition = json.loads((self.folder/'definition.json').read_text())
+        self.definition = definition_in(self.folder)
+        if self.definition is None: raise FileNotFoundError(f'{folder}: no swarm was begun here')
+        self.generation = self.definition.get('generation', '')
         self.config = TrainConfig(**self.definition['config'])
-        table = pd.read_parquet(self.folder/'mixtures.parquet').set_index('run')
-        self.mixtures = table.iloc[:len(self.definition['seeds'])]   # (n, d); more where somebody is adding to it
+        self.mixtures = _table_of(self.folder, self.definition)      # (n, d)
         self._rows = _dealt(len(self.mixtures), self.definition)
         self.groups = range(len(self._rows))                         # their numbers
 
@@ -135,6 +140,15 @@ class SwarmFolder:
         "Tell whether a group is neither finished nor failed."
         return not any(self.stem(number).with_suffix(end).is_file() for end in ('.json', '.error'))
 
+# %% ../nbs/45_training.ipynb #7c1d5e01
+def _table_of(folder, definition):
+    "Read the mixtures of a swarm, and hold them against the digest in its definition."
+    path = folder/'mixtures.parquet'
+    table = read_parquet(path, ('run',), _LOST).set_index('run')
+    table = table.iloc[:len(definition['seeds'])]   # there are more where somebody is adding to it
+    if mixtures_digest(table) == definition['mixtures']: return table
+    raise Damaged(f'{path}: is not the table of mixtures that this swarm was begun with: {_LOST}')
+
 def _dealt(n, definition):
     "Deal n runs into groups, those that were added later into groups of their own."
     size, starts = definition['group'], [0, *definition.get('added', [])]
@@ -142,6 +156,8 @@ def _dealt(n, definition):
             for i in range(start, end, size)]
 
 # %% ../nbs/45_training.ipynb #b2049000
+def _weights_file(folder, run): return Path(folder)/f'{safe_name("run", run)}.pt'
+
 def save_weights(
     group: Group,        # trained
     folder: str | Path,  # where to: <run>.pt for each run
@@ -150,20 +166,23 @@ def save_weights(
     shape = dataclasses.asdict(group.model)
     for k, run in enumerate(group.runs):
         weights = {name: w.detach()[k:k + 1].cpu().clone() for name, w in group.weights.items()}
-        with whole_file(Path(folder)/f'{run}.pt') as part: torch.save(dict(model=shape, weights=weights), part)
+        with whole_file(_weights_file(folder, run)) as part: torch.save(dict(model=shape, weights=weights), part)
 
 # %% ../nbs/45_training.ipynb #e50ccc86
 def load_weights(
     folder: str | Path,           # of a swarm trained with keep=True
     runs: Sequence[str],          # names of K runs
 ) -> tuple[dict, ModelConfig]:    # name -> (K, ...) tensors; the shape of the models
-    "Load the weights of some runs of a swarm, as one batched model."
-    paths = [Path(folder)/'weights'/f'{r}.pt' for r in runs]
+    "Load the weights of some runs of a swarm, as one batched model; raise Damaged where a file is not as it was."
+    paths = [_weights_file(Path(folder)/'weights', r) for r in runs]
     missing = [p for p in paths if not p.is_file()]
     if missing: raise FileNotFoundError(_no_weights(missing, len(paths)))
-    found = [torch.load(p, map_location='cpu', weights_only=True) for p in paths]
+    found = [read_tensors(p, mend=_TRAIN_AGAIN) for p in paths]
     names = found[0]['weights']
     return {n: torch.cat([f['weights'][n] for f in found]) for n in names}, ModelConfig(**found[0]['model'])
+
+_TRAIN_AGAIN = ("delete the .json file of its group in the swarm's groups/, and train again with --keep; "
+                'in Python keep=True')
 
 def _no_weights(missing, asked):
     "Say which weights are missing, and which could be had."
@@ -200,25 +219,36 @@ def path_table(group: Group, path: np.ndarray) -> pd.DataFrame:  # columns `run`
 
 # %% ../nbs/45_training.ipynb #a9a4c917
 def finish(
-    group: Group,     # trained
-    stem: Path,       # of its files, see `SwarmFolder`
-    seconds: float,   # that it took
-    keep: bool,       # the weights too
+    group: Group,          # trained
+    stem: Path,            # of its files, see `SwarmFolder`
+    seconds: float,        # that it took
+    keep: bool,            # the weights too
+    generation: str = '',  # of the swarm
 ):
     "Write what is left of a finished group; its description comes last."
     bad = broken(group)
-    names, path = {b['run'] for b in bad}, group.path()
-    if group.hosts: _write_table(stem.with_suffix('.hosts.parquet'), host_table(group, names))
-    if path is not None: _write_table(stem.with_suffix('.paths.parquet'), path_table(group, path))
     if keep: save_weights(group, stem.parent.parent/'weights')
-    _write_table(stem.with_suffix('.parquet'), loss_table(group, names))
-    done = dict(runs=group.runs, broken=bad, seconds=round(seconds, 1), device=_device_name(group.device),
-                threads=torch.get_num_threads(), realised=group.batches.realised().round(6).tolist(),
+    tables = _tables_of(group, {b['run'] for b in bad})
+    digests = {p.name: _write_table(p, t) for p, t in ((stem.with_suffix(e), t) for e, t in tables.items())}
+    done = dict(generation=generation, runs=group.runs, broken=bad, seconds=round(seconds, 1), sha256=digests,
+                device=_device_name(group.device), threads=torch.get_num_threads(),
+                realised=group.batches.realised().round(6).tolist(),
                 bytes_per_token=group.validation.bytes_per_token, measured=np.bincount(group.validation.of).tolist())
-    write_file(stem.with_suffix('.json'), json.dumps(done) + '\n')
+    write_file(stem.with_suffix('.json'), json.dumps(sealed(done)) + '\n')
+
+def _tables_of(group, broken_runs):
+    "Lay out the tables of a group: ending of the file -> table."
+    path = group.path()
+    hosts = {'.hosts.parquet': host_table(group, broken_runs)} if group.hosts else {}
+    paths = {} if path is None else {'.paths.parquet': path_table(group, path)}
+    return hosts | paths | {'.parquet': loss_table(group, broken_runs)}
 
 # %% ../nbs/45_training.ipynb #fc6bd5d4
-def _write_table(path, table): write_file(path, table.to_parquet(index=False))
+def _write_table(path, table):
+    "Write a table as Parquet; return the digest of the file."
+    data = table.to_parquet(index=False)
+    write_file(path, data)
+    return digest_of(data)
 
 def _device_name(device):
     if device.type == 'cuda': return torch.cuda.get_device_name(device)
@@ -227,27 +257,99 @@ def _device_name(device):
     return next((l.split(':')[1].strip() for l in lines if l.startswith('model name')), 'CPU')
 
 # %% ../nbs/45_training.ipynb #0de862b6
+def _lock(f, share):
+    "Lock an open file; False if another process holds it."
+    try: fcntl.flock(f, (fcntl.LOCK_SH if share else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError: return False
+    except OSError as e:
+        raise OSError(f'{f.name}: this file system has no file locks ({e}), so that workers cannot share it: '
+                      'put the swarm on another path') from e
+    return True
+
+def _in_place(f, path):
+    "Tell whether an open file is still the one at a path."
+    try: return os.path.samestat(os.fstat(f.fileno()), os.stat(path))
+    except FileNotFoundError: return False
+
 @contextmanager
 def locked(
-    path: Path,  # of the lock
-):               # yields True, or False if another process has it
-    "Hold a file's lock while the block runs, if it is free."
-    with open(path, 'w') as f:
-        try: fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError: yield False
-        except OSError as e:
-            raise OSError(f'{path}: this file system has no file locks ({e}), so that workers cannot share it: '
-                          'put the swarm on another path') from e
-        else: yield True
+    path: Path,           # of the lock
+    share: bool = False,  # with others who share it
+    wait: float = 0.0,    # seconds that it may take until it is free
+):                        # yields True, or False if another process has it
+    "Hold a file's lock while the block runs, if it is free; the file says which process holds it."
+    end = time.monotonic() + wait
+    while True:
+        with open(path, 'a') as f:   # opened anew each time: another swarm may have come in its place
+            free = _lock(f, share)
+            if free and _in_place(f, path):
+                _sign(f, share)
+                yield True
+                return
+        if not free and time.monotonic() >= end: break
+        if not free: time.sleep(0.05)
+    yield False
+
+# %% ../nbs/45_training.ipynb #7c1d5e03
+def _sign(f, share):
+    "Write into a lock which process holds it; one that is shared has a line for each."
+    me = f'{platform.node()} {os.getpid()}\n'
+    if not share: f.truncate(0)
+    if share and me in Path(f.name).read_text(errors='replace'): return
+    f.write(me)
+    f.flush()
+
+def _lives(host, process):
+    "Tell whether a process may be alive; of another machine's we do not know."
+    if host != platform.node(): return True
+    try: os.kill(int(process), 0)   # signal 0 asks, and does nothing
+    except (ProcessLookupError, ValueError): return False
+    except PermissionError: pass
+    return True
+
+def _holder(folder: Path) -> str:
+    "Name a process that works on a swarm."
+    locks = sorted((folder/'groups').glob('*.lock'), key=lambda p: p.stat().st_mtime, reverse=True)
+    signed = [line.split() for p in locks for line in reversed(p.read_text(errors='replace').splitlines())]
+    known = [s for s in signed if len(s) == 2 and s != [platform.node(), str(os.getpid())] and _lives(*s)]
+    return f'process {known[0][1]} on {known[0][0]}' if known else 'another process'
+
+# %% ../nbs/45_training.ipynb #7c1d5e04
+@contextmanager
+def _in_use(folder, wait=60):
+    "Keep others from putting another swarm in this one's place while the block runs."
+    with locked(folder/'groups'/'use.lock', share=True, wait=wait) as mine:
+        if not mine: raise BlockingIOError(f'{folder}: {_holder(folder)} is replacing the swarm: call again later')
+        yield
+
+@contextmanager
+def _writing(folder, wait=60):
+    "Be the only one who writes the definition and the tables of a swarm while the block runs."
+    with locked(folder/'groups'/'write.lock', wait=wait) as mine:
+        if not mine: raise BlockingIOError(f'{folder}: {_holder(folder)} is writing to it: call again later')
+        yield
+
+def _replace(folder, definition, mixtures, wait=10):
+    "Begin a swarm in the place of another, which is removed when the new one stands."
+    (folder/'groups').mkdir(exist_ok=True)
+    with locked(folder/'groups'/'use.lock', wait=wait) as alone:
+        if not alone:
+            raise BlockingIOError(f'{folder}: {_holder(folder)} is training this swarm; nothing was changed. '
+                                  'End that process first, or train in another folder')
+        with whole_folder(folder, overwrite=True, manifest=False) as new: begin(new, definition, mixtures)
 
 # %% ../nbs/45_training.ipynb #49afd6b4
+class Replaced(RuntimeError):
+    "Another swarm is in the place of the one that was being trained."
+
 class Checkpoints:
     "What a worker calls after each step of a group: it saves now and then."
     def __init__(self,
-                 stem: Path,      # of the group's files
-                 every: float):   # seconds between checkpoints
-        self.stem, self.every, spent = stem, every, stem.with_suffix('.spent')
-        self.before = float(spent.read_text()) if spent.is_file() else 0.0   # seconds of earlier workers
+                 stem: Path,               # of the group's files
+                 every: float,             # seconds between checkpoints
+                 generation: str = None):  # of the swarm; None: it is not looked at
+        self.stem, self.every, self.generation = stem, every, generation
+        self.before = _spent(stem)   # seconds of earlier workers
         self.begun = self.saved = self.told = time.monotonic()
 
     @property
@@ -255,14 +357,34 @@ class Checkpoints:
         "Return how long this group has been trained, by all its workers."
         return self.before + time.monotonic() - self.begun
 
+    def check(self):
+        "Raise Replaced if the swarm is no longer the one whose group this is."
+        folder = self.stem.parent.parent
+        if self.generation is None or _generation_in(folder) == self.generation: return
+        raise Replaced(f'{folder}: another swarm was begun here; this worker stops')
+
     def __call__(self, group: Group):
         if time.monotonic() - self.told > 2:
+            self.check()
             write_file(self.stem.with_suffix('.step'), str(group.step))
             self.told = time.monotonic()
         if time.monotonic() - self.saved < self.every: return
-        save_checkpoint(group, self.stem.with_suffix('.ckpt'))
+        save_checkpoint(group, self.stem.with_suffix('.ckpt'), self.generation or '')
         self.saved = time.monotonic()
         write_file(self.stem.with_suffix('.spent'), str(self.seconds))
+
+# %% ../nbs/45_training.ipynb #7c1d5e06
+def _generation_in(folder):
+    "Read the generation of the swarm in a folder; None if there is no swarm."
+    definition = definition_in(folder)
+    return None if definition is None else definition.get('generation', '')
+
+def _spent(stem):
+    "Read how many seconds a group was trained by earlier workers."
+    with suppress(FileNotFoundError, ValueError):
+        seconds = float(stem.with_suffix('.spent').read_text())
+        if math.isfinite(seconds): return seconds
+    return 0.0
 
 # %% ../nbs/45_training.ipynb #531aa663
 @contextmanager
@@ -293,17 +415,23 @@ def train_group(
     every: float = 120,       # seconds between checkpoints
     method: Callable = None,  # as in `train_swarm`
     keep: bool = False,       # the final weights
-) -> str:                     # 'done', 'busy' (another worker has it) or 'failed'
+    generation: str = None,   # of the swarm; None: of the one that is there
+    caller: int = None,       # the process that this one was started by, and ends with; None: it is on its own
+) -> str:                     # 'done', 'busy' (another worker has it), 'failed' or 'replaced' (by another swarm)
     "Train one group of a swarm, from its checkpoint if there is one."
-    stem = Path(folder)/'groups'/f'{number:05d}'
-    with locked(stem.with_suffix('.lock')) as mine:
+    if caller is not None: _serve(caller)
+    folder = Path(folder)
+    stem = folder/'groups'/f'{number:05d}'
+    with _in_use(folder), locked(stem.with_suffix('.lock')) as mine:
         if not mine: return 'busy'
         for half in stem.parent.glob(f'.{stem.name}.*'): half.unlink(missing_ok=True)   # a killed worker's
         try:
+            if generation not in (None, _generation_in(folder)): return 'replaced'
             with _as_worker(device, threads):
                 if not stem.with_suffix('.json').is_file():
-                    _train(_new_group(folder, corpus, number, device, method), stem, every, keep)
+                    _train(lambda: _new_group(folder, corpus, number, device, method), stem, every, keep)
             return _clear(stem)
+        except Replaced: return 'replaced'
         except Exception:
             write_file(stem.with_suffix('.error'), traceback.format_exc())
             return 'failed'
@@ -319,47 +447,107 @@ def _new_group(folder, corpus, number, device, method):
     seeds = swarm.definition['seeds'][rows]
     return (method or Group)(corpus, swarm.mixtures.iloc[rows], swarm.config, seeds, device, dtype)
 
-def _train(group, stem, every, keep):
+def _train(new_group, stem, every, keep):
     "Train a group to its end, from its checkpoint if there is one."
-    checkpoints, saved = Checkpoints(stem, every), stem.with_suffix('.ckpt')
-    if saved.is_file(): load_checkpoint(group, saved)
+    generation = _generation_in(stem.parent.parent)
+    checkpoints, group = Checkpoints(stem, every, generation), _resumed(new_group, stem, generation)
     group.train(checkpoints)
-    finish(group, stem, checkpoints.seconds, keep)
+    checkpoints.check()
+    finish(group, stem, checkpoints.seconds, keep, generation)
+
+def _resumed(new_group, stem, generation):
+    "Make a group and put it where its checkpoint was; a checkpoint that cannot be used is put aside."
+    saved = stem.with_suffix('.ckpt')
+    if not saved.is_file(): return new_group()
+    try: return load_checkpoint(new_group(), saved, generation)
+    except Exception as e:
+        aside = saved.replace(saved.with_suffix('.ckpt.damaged'))
+        warnings.warn(f'{e}; it was put aside as {aside.name}, and its group is trained from the start', stacklevel=2)
+    return new_group()
 
 def _clear(stem):
     "Remove what only a group under way needs."
     for end in ('.ckpt', '.spent', '.step'): stem.with_suffix(end).unlink(missing_ok=True)
     return 'done'
 
+# %% ../nbs/45_training.ipynb #7c1d5e09
+_SERVES = set()   # pairs: this process, and the one that it works for
+
+def _serve(caller: int):
+    "Make this process a worker of the one that started it: it ends with it."
+    me = os.getpid()
+    if caller == me or (me, caller) in _SERVES: return
+    if os.getppid() != caller: os._exit(1)   # it has ended already
+    _SERVES.add((me, caller))
+    with suppress(ValueError): signal.signal(signal.SIGINT, signal.SIG_IGN)   # where it can: in the main thread
+    warnings.showwarning = lambda message, *a, **k: print(f'regmix: note: {message}', file=sys.stderr)
+    threading.Thread(target=_end_with, args=(caller,), daemon=True).start()
+
+def _end_with(caller: int):
+    "Wait until the parent has changed, and end this process at once; its locks are set free, its checkpoints stay."
+    while os.getppid() == caller: time.sleep(1)
+    os._exit(1)
+
 # %% ../nbs/45_training.ipynb #c09ca70c
-def _gathered(paths, end): return pd.concat([pd.read_parquet(p.with_suffix(end)) for p in paths], ignore_index=True)
+_GROUP = {'runs': [str], 'broken': [{'run': str, 'step': int, 'why': str}], 'seconds': float, 'device': str,
+          'realised': [[float]], 'bytes_per_token': {str: float}, 'measured': [int], 'generation?': str,
+          'sha256?': {str: str}}
+
+def _finished(swarm: SwarmFolder, number: int) -> dict | None:
+    "Read what a finished group says of itself, checked; None if it is not finished."
+    path, expected = swarm.stem(number).with_suffix('.json'), list(swarm.mixtures.index[swarm.rows(number)])
+    if not path.is_file(): return None
+    done = read_json(path, _GROUP, 'the description of a group', _RETRAIN)
+    if done.get('generation', '') != swarm.generation or done['runs'] != expected:
+        raise Damaged(f'{path}: belongs to another swarm: {_RETRAIN}')
+    for name, digest in done.get('sha256', {}).items():
+        table = path.with_name(name)
+        if not table.is_file() or sha256_of(table) != digest:
+            raise Damaged(f'{table}: is not as it was written: {_RETRAIN.replace("this file", path.name)}')
+    return done
+
+_RETRAIN = 'delete this file and train again, and its group is trained anew'
+
+# %% ../nbs/45_training.ipynb #7c1d5e0b
+def _gathered(stems, end):
+    "Put the tables of some groups below each other."
+    return pd.concat([read_parquet(s.with_suffix(end)) for s in stems], ignore_index=True)
 
 def _all_broke(folder, done, config):
     bad = [b for d in done for b in d['broken']]
     first = f"{bad[0]['run']!r} ({bad[0]['why']} at step {bad[0]['step']})"
     return f'{folder}: all {len(bad)} models broke, such as {first}: lower lr, now {config.lr}'
 
+def _tables(swarm, stems, realised):
+    "Gather the tables of finished groups: name -> table."
+    tables = {'losses': _gathered(stems, '.parquet'), 'realised': realised.reset_index()}
+    if swarm.config.host_tokens: tables['hosts'] = _gathered(stems, '.hosts.parquet')
+    moving = [s for s in stems if s.with_suffix('.paths.parquet').is_file()]
+    return tables | ({'paths': _gathered(moving, '.paths.parquet')} if moving else {})
+
 # %% ../nbs/45_training.ipynb #ebb210cc
 def gather(
     folder: str | Path,  # the swarm's folder
     corpus: Corpus,
 ) -> Swarm:              # of the runs that are finished
-    "Gather the finished groups of a swarm into its tables and its description."
+    "Gather the finished groups of a swarm into its tables and its description; raise Damaged where one is damaged."
     swarm = SwarmFolder(folder)
-    finished = sorted((swarm.folder/'groups').glob('*.json'))
-    if not finished: raise ValueError(f'{folder}: no group is finished yet')
-    done = [json.loads(p.read_text()) for p in finished]
-    losses = _gathered(finished, '.parquet')
-    if losses.empty: raise ValueError(_all_broke(folder, done, swarm.config))
+    found = {i: done for i in swarm.groups if (done := _finished(swarm, i))}
+    if not found: raise ValueError(f'{folder}: no group is finished yet')
+    done, stems = list(found.values()), [swarm.stem(i) for i in found]
     realised = pd.DataFrame([row for d in done for row in d['realised']],
                             pd.Index([r for d in done for r in d['runs']], name='run'), swarm.mixtures.columns)
-    tables = {'losses': losses, 'realised': realised.reset_index()}
-    if swarm.config.host_tokens: tables['hosts'] = _gathered(finished, '.hosts.parquet')
-    moving = [p for p in finished if p.with_suffix('.paths.parquet').is_file()]
-    if moving: tables['paths'] = _gathered(moving, '.paths.parquet')
-    for name, table in tables.items(): _write_table(swarm.folder/f'{name}.parquet', table)
-    write_file(swarm.folder/'swarm.json', json.dumps(describe(swarm, corpus, done, realised), indent=1) + '\n')
-    return load_swarm(folder)
+    tables = _tables(swarm, stems, realised)
+    if tables['losses'].empty: raise ValueError(_all_broke(folder, done, swarm.config))
+    with _in_use(swarm.folder), _writing(swarm.folder):
+        _write_swarm(swarm.folder, tables, describe(swarm, corpus, done, realised))
+        return load_swarm(folder)
+
+def _write_swarm(folder, tables, description):
+    "Write the tables of a swarm, its description, and last of all its manifest."
+    for name, table in tables.items(): _write_table(folder/f'{name}.parquet', table)
+    write_file(folder/'swarm.json', json.dumps(description, indent=1) + '\n')
+    seal(folder, ['swarm.json', *(f'{t}.parquet' for t in tables)])
 
 # %% ../nbs/45_training.ipynb #66711224
 def describe(
@@ -371,7 +559,7 @@ def describe(
     "Say all that a reader of a swarm must know to check it."
     runs, of, bad = len(realised), len(swarm.mixtures), [b for d in done for b in d['broken']]
     return (dict(name=swarm.folder.name, complete=runs == of, runs=runs, of=of, broken=bad)
-            | _of_models(swarm.config, corpus) | swarm.definition
+            | _of_models(swarm.config, corpus) | {k: v for k, v in swarm.definition.items() if k != 'generation'}
             | _of_text(swarm.config, corpus, done[0]) | _of_reading(swarm, corpus, realised) | _of_work(done))
 
 def _of_models(config, corpus):
@@ -470,25 +658,45 @@ def _train_all(swarm, corpus, device, n_jobs, progress, options):
     "Train what is not finished, until every group is finished or has failed."
     from joblib.externals.loky.process_executor import TerminatedWorkerError
     deaths, n_jobs = 0, _workers(n_jobs, device, sum(map(swarm.is_open, swarm.groups)))
+    options = dict(device=device, generation=swarm.generation, caller=_caller(), **options)
     with _bar(swarm, progress) as show:
         while todo := [i for i in swarm.groups if swarm.is_open(i)]:
             states = set()
             try:
-                for state in _round(swarm, corpus, todo, n_jobs, dict(device=device, **options)):
-                    states.add(state)
-                    show()
+                with closing(_round(swarm, corpus, todo, n_jobs, options)) as round_:
+                    for state in round_:
+                        states.add(state)
+                        show()
             except TerminatedWorkerError as e:
                 deaths = 0 if 'done' in states else deaths + 1
-                if deaths == 3:
-                    raise RuntimeError(f'{swarm.folder}: workers are being killed, perhaps for want of memory: lower '
-                                       'n_jobs or group. Finished groups are kept') from e
+                if deaths == 3: raise RuntimeError(_killed(swarm)) from e
+            if 'replaced' in states:
+                raise Replaced(f'{swarm.folder}: another call began another swarm here; this one stops')
             if states == {'busy'}: time.sleep(5)
+
+def _killed(swarm):
+    return (f'{swarm.folder}: workers are being killed, perhaps for want of memory: lower n_jobs or group. '
+            'Finished groups are kept')
+
+# %% ../nbs/45_training.ipynb #7c1d5e0d
+def _caller():
+    "Return the number of this process where the workers will be its children, as loky's are; None where they are not."
+    from joblib.parallel import get_active_backend
+    return os.getpid() if type(get_active_backend()[0]).__name__ == 'LokyBackend' else None
 
 def _round(swarm, corpus, todo, n_jobs, options):
     "Hand out groups to workers; gives the state of each as it comes back."
     from joblib import Parallel, delayed
     jobs = (delayed(train_group)(swarm.folder, corpus.folder.resolve(), i, **options) for i in todo)
-    return Parallel(n_jobs=n_jobs, return_as='generator_unordered')(jobs)
+    with _without_interrupts(): return Parallel(n_jobs=n_jobs, return_as='generator_unordered')(jobs)
+
+@contextmanager
+def _without_interrupts():
+    "Hold Ctrl-C back for a moment; processes that are started meanwhile never get it, not even while they import."
+    multiprocessing.resource_tracker.ensure_running()   # which would lift the block if it began inside of it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try: yield
+    finally: signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 # %% ../nbs/45_training.ipynb #cbf6e22a
 def train_swarm(
@@ -509,36 +717,43 @@ def train_swarm(
     add: bool = False,            # add the mixtures to the swarm that is there, begun with the same settings
 ) -> Swarm:
     "Train one model a mixture (section 3.1), resuming what is there; finished groups are kept."
-    asked = _as_asked(mixtures, corpus, folder, config, seeds, group, device, precision, n_jobs, method, add)
+    asked = _as_asked(mixtures, corpus, folder, config, seeds, group, device, precision, n_jobs, method, overwrite,
+                      add)
     corpus, folder, device, mixtures, definition = asked
-    _prepare(folder, definition, mixtures, corpus, overwrite, add)
-    swarm = SwarmFolder(folder)
-    try: _train_all(swarm, corpus, device, n_jobs, progress, dict(every=every, method=method, keep=keep))
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f'{folder}: stopped; what is finished is kept, and the same call goes on '
-                                'from there') from None
-    return _outcome(swarm, corpus)
+    corpus.verify()   # the tokens are those that the digest stands for
+    if overwrite and _is_another(folder, definition): _try_group(mixtures, corpus, config, definition, device, method)
+    with _prepared(folder, definition, mixtures, overwrite, add) as swarm:
+        try: _train_all(swarm, corpus, device, n_jobs, progress, dict(every=every, method=method, keep=keep))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f'{folder}: stopped; what is finished is kept, and the same call goes on '
+                                    'from there') from None
+        return _outcome(swarm, corpus)
 
 # %% ../nbs/45_training.ipynb #b529fc1c
 def _opened(corpus): return corpus if isinstance(corpus, Corpus) else load_corpus(corpus)
 
-def _check_call(folder, n_jobs, precision):
+def _check_call(folder, n_jobs, precision, overwrite, add):
     if n_jobs == 0: raise ValueError('n_jobs = 0 workers train nothing: give at least 1, or None for one a core')
     if folder.is_file(): raise NotADirectoryError(f'{folder} is a file; a swarm is a folder: give another name')
     known = 'float32', 'bfloat16'
     if precision not in (None, *known): raise unknown('precision', precision, known)
+    if overwrite and add: raise ValueError('add and overwrite: keep the swarm that is there, or throw it away?')
 
 def _one_a_run(seeds, mixtures, config):
     "Return a seed for each run."
     if seeds is None: return [config.seed] * len(mixtures)
     seeds = list(seeds.loc[mixtures.index] if isinstance(seeds, pd.Series) else seeds)
     if len(seeds) != len(mixtures): raise ValueError(f'{len(seeds)} seeds for {len(mixtures)} runs: give one a run')
-    return seeds
+    for run, s in zip(mixtures.index, seeds):
+        if not (0 <= s < 2**63 and s == int(s)):
+            raise ValueError(f'run {run!r} has the seed {s}: give a whole number of at least 0 and below 2**63')
+    return [int(s) for s in seeds]
 
 # %% ../nbs/45_training.ipynb #aaf49222
 def _for_corpus(mixtures, corpus, config, seeds):
-    "Check that a corpus can serve a table of mixtures."
+    "Check that a corpus can serve a table of mixtures, and that each run can give a file its name."
     mixtures = check_mixtures(mixtures, seeds=seeds)
+    for run in mixtures.index: safe_name('the table of mixtures: run', run)
     for d in mixtures.columns:
         if d not in corpus.domains:
             raise ValueError(f'the mixtures give weight to {d!r}, which the corpus {corpus.manifest["name"]!r} '
@@ -549,21 +764,31 @@ def _for_corpus(mixtures, corpus, config, seeds):
     return mixtures
 
 # %% ../nbs/45_training.ipynb #45a0c002
-def _as_asked(mixtures, corpus, folder, config, seeds, group, device, precision, n_jobs, method, add):
+def _as_asked(mixtures, corpus, folder, config, seeds, group, device, precision, n_jobs, method, overwrite, add):
     "Check a call of `train_swarm`; return corpus, folder, device, mixtures and definition of the swarm."
     corpus, folder, device = _opened(corpus), Path(folder).resolve(), pick_device(device)
-    _check_call(folder, n_jobs, precision)
+    _check_call(folder, n_jobs, precision, overwrite, add)
     mixtures = _for_corpus(mixtures, corpus, config, () if seeds is None else seeds)
-    if hasattr(method, 'check'): method.check(corpus, mixtures, config)   # an error now, not in every group
-    if config.host_tokens: texts_by_host(corpus, config)                  # and here
+    _check_measures(corpus, mixtures, config, method)
     seeds = _one_a_run(seeds, mixtures, config)
     begun = definition_in(folder) if add else {}
     if begun is None: raise FileNotFoundError(f'{folder}: holds no swarm to add to; without add one is begun')
     group, precision = group or begun.get('group'), precision or begun.get('precision') or pick_precision(device)
-    group = group or group_size(model_config(config.model, corpus.vocab_size), config, device)
-    definition = define(mixtures, corpus, config, seeds, group, precision, method)
+    model = model_config(config.model, corpus.vocab_size)
+    definition = define(mixtures, corpus, config, seeds, group or group_size(model, config, device), precision, method)
     if add: mixtures, definition = grown(folder, mixtures, definition)
     return corpus, folder, device, mixtures, definition
+
+def _try_group(mixtures, corpus, config, definition, device, method):
+    "Make one group and drop it: what cannot be made is refused before a swarm is thrown away for it."
+    size, dtype = definition['group'], getattr(torch, definition['precision'])
+    (method or Group)(corpus, mixtures.iloc[:size], config, definition['seeds'][:size], device, dtype)
+
+def _check_measures(corpus, mixtures, config, method):
+    "Raise now what would be raised in every group."
+    if hasattr(method, 'check'): method.check(corpus, mixtures, config)
+    if config.host_tokens: texts_by_host(corpus, config)
+    Validation(corpus, config)
 
 # %% ../nbs/45_training.ipynb #45a0c004
 _MAY_GROW = 'mixtures', 'seeds', 'added'   # fields of a definition that further mixtures change
@@ -603,19 +828,56 @@ def grown(
     if new.empty: return begun.mixtures, begun.definition
     table, n = pd.concat([begun.mixtures, new]).rename_axis('run'), len(begun.mixtures)
     return table, begun.definition | {
-        'mixtures': _digest(table), 'seeds': begun.definition['seeds'] + [seeds[run] for run in new.index],
+        'mixtures': mixtures_digest(table), 'seeds': begun.definition['seeds'] + [seeds[run] for run in new.index],
         'added': begun.definition.get('added', []) + [n]}
 
 # %% ../nbs/45_training.ipynb #0b32897d
-def _prepare(folder, definition, mixtures, corpus, overwrite, add):
-    "Begin, resume or extend a swarm's folder."
+@contextmanager
+def _prepared(folder, definition, mixtures, overwrite, add):
+    "Begin, resume or extend a swarm's folder, and yield it; it is not replaced while the block runs."
+    for place in (folder, *(folder/sub/'any' for sub in ('', 'groups', 'weights'))): clear_leftovers(place)
+    if overwrite and _is_another(folder, definition): _replace(folder, definition, mixtures)
+    if not add: _is_begun(folder, definition)   # refused before any file is touched
+    (folder/'groups').mkdir(parents=True, exist_ok=True)
+    with _in_use(folder):
+        with _writing(folder):
+            if add: _extend(folder, definition, mixtures)
+            begin(folder, definition, mixtures)
+        swarm = SwarmFolder(folder)
+        _look_over(swarm)
+        yield swarm
+
+def _is_another(folder, definition):
+    "Tell whether a folder holds another swarm, or one whose definition cannot be read."
+    try: begun = definition_in(folder)
+    except Damaged: return True
+    return begun is not None and bool(differences(begun, definition))
+
+def _extend(folder, definition, mixtures):
+    "Write the definition of a swarm that has grown, unless somebody else let it grow meanwhile."
     begun = definition_in(folder)
-    if overwrite and add: raise ValueError('add and overwrite: keep the swarm that is there, or throw it away?')
-    if overwrite and begun and differences(begun, definition): shutil.rmtree(folder)
-    corpus.verify()   # the tokens are those that the digest stands for
-    if add and begun != definition: _write_definition(folder, definition, mixtures)
-    begin(folder, definition, mixtures)
-    for old in (folder/'groups').glob('*.error'): old.unlink(missing_ok=True)
+    seeds = begun['seeds']
+    if definition['seeds'][:len(seeds)] != seeds or begun.get('generation') != definition.get('generation'):
+        raise ValueError(f'{folder}: somebody else has just changed this swarm: call again')
+    if begun != definition: _write_definition(folder, definition, mixtures)
+
+# %% ../nbs/45_training.ipynb #7c1d5e0e
+def _look_over(swarm):
+    "Forget errors, finish what killed workers had nearly finished, and put finished groups aside that are damaged."
+    for old in (swarm.folder/'groups').glob('*.error'): old.unlink(missing_ok=True)
+    for i in swarm.groups:
+        try:
+            if _finished(swarm, i): _clear(swarm.stem(i))
+        except Damaged as e: _put_aside(swarm.stem(i), e)
+
+def _put_aside(stem, why):
+    "Rename the description of a damaged group, so that the group is trained again."
+    with locked(stem.with_suffix('.lock')) as mine:
+        if not mine: return   # somebody else is at it
+        said = stem.with_suffix('.json')
+        aside = said.replace(said.with_suffix('.json.damaged'))
+    warnings.warn(f'{str(why).partition(": delete")[0]}; {said.name} was put aside as {aside.name}, '
+                  'and the group is trained again', stacklevel=2)
 
 def _outcome(swarm, corpus):
     "Gather what is finished; raise RuntimeError if a group failed."
@@ -687,7 +949,7 @@ def dry_run(
     seconds: float = 1.0,         # how long to train, about
 ) -> dict:                        # runs left to train, of all; pace, workers
     "Check what `train_swarm` would be asked, and say how much there is to do, and how fast it goes."
-    asked = _as_asked(mixtures, corpus, folder, config, seeds, group, device, precision, n_jobs, None, add)
+    asked = _as_asked(mixtures, corpus, folder, config, seeds, group, device, precision, n_jobs, None, overwrite, add)
     corpus, folder, device, mixtures, definition = asked
     done = _done_before(folder, definition, overwrite, add)
     left = mixtures[~mixtures.index.isin(done)]
@@ -699,11 +961,8 @@ def dry_run(
 # %% ../nbs/45_training.ipynb #45a0c00e
 def _done_before(folder, definition, overwrite, add):
     "Name the runs that are finished in a folder; refuse what `train_swarm` would refuse."
-    begun = definition_in(folder)
-    if begun is None: return _refuse_foreign(folder) or []
-    differ = [] if add else differences(begun, definition)
-    if differ and overwrite: return []
-    if differ: raise ValueError(_another(folder, differ))
+    if overwrite and _is_another(folder, definition): return []
+    if not (add or _is_begun(folder, definition)): return []
     swarm = SwarmFolder(folder)
     finished = [i for i in swarm.groups if swarm.stem(i).with_suffix('.json').is_file()]
     return [run for i in finished for run in swarm.mixtures.index[swarm.rows(i)]]
@@ -748,18 +1007,27 @@ def _corpora_in(places) -> Iterator[Path]:
     for place in places:
         for pattern in ('corpus.json', '*/corpus.json'): yield from sorted(place.glob(pattern))
 
+def _begun_in(folder) -> dict:
+    "Read the definition of a swarm; raise FileNotFoundError if there is none."
+    definition = definition_in(folder)
+    if definition is None: raise FileNotFoundError(f'{folder}: no swarm was trained here: it has no definition.json')
+    return definition
+
 def corpus_of(
     folder: str | Path,    # of a swarm
     *places: str | Path,   # where else to look: corpora, or folders of corpora
 ) -> Corpus:
     "Find the corpus that a swarm was trained on, by the digest of its tokens."
-    folder = Path(folder)
-    digest = json.loads((folder/'definition.json').read_text())['corpus']
+    folder, broken_ones = Path(folder), []
+    digest = _begun_in(folder)['corpus']
     looked = [*map(Path, places), BUILD/'corpora', folder.parent]
     for path in _corpora_in(looked):
-        if json.loads(path.read_text())['digest'] == digest: return load_corpus(path.parent)
+        try: found = read_json(path, {'digest': str}, 'a corpus')['digest']
+        except Damaged as e: broken_ones.append(f'; {e}')
+        else:
+            if found == digest: return load_corpus(path.parent)
     raise FileNotFoundError(f'{folder}: its text, with the digest {digest[:12]}, is not in '
-                            f'{" or ".join(map(str, looked))}; say where it lies')
+                            f'{" or ".join(map(str, looked))}; say where it lies{"".join(broken_ones[:1])}')
 
 # %% ../nbs/45_training.ipynb #c3450e7a
 def export_run(
@@ -773,7 +1041,7 @@ def export_run(
     weights, model = load_weights(folder, [run])
     if not all(w.isfinite().all() for w in weights.values()): raise ValueError(f'{folder}: {run} broke in training')
     corpus = corpus_of(folder, *[corpus] if corpus else [])
-    context = json.loads((Path(folder)/'definition.json').read_text())['config']['context']
+    context = _begun_in(folder)['config']['context']
     eos = corpus.manifest['tokenizer']['eos_token']
     return export(weights, model, to, tokenizer=corpus.folder/'tokenizer.json', eos=eos, context=context,
                   overwrite=overwrite)

@@ -322,7 +322,7 @@ DIRECT = {  # what writes otherwise, and where to
                      'tasks._publish', 'corpora._write_tokenizer', 'corpora._write_rows', 'corpora._filter_domain',
                      'corpora.filter_corpus', 'corpora.append'), 'into a folder on its way'),
     **dict.fromkeys(('files.write_file', 'proxies.save_checkpoint', 'training.save_weights'), 'into a file on its way'),
-    **dict.fromkeys(('figures.save_figure', 'report.as_svg'), 'into memory'), 'training.locked': 'a lock, which is empty',
+    **dict.fromkeys(('figures.save_figure', 'report.as_svg'), 'into memory'), 'training.locked': 'a lock',
     'files._why_no_room': 'to see whether a disk is full', 'evaluation._build': 'into a temporary folder'}
 OPENS = {'whole_file', 'whole_folder', 'new_result'}
 PUTS = {'write_text', 'write_bytes', 'write_table', 'copytree', 'copyfile', 'save_pretrained', 'savefig', 'tofile', 'dump'}

@@ -5,18 +5,23 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
 from regmix.corpora import build_corpus
-from regmix.proxies import Group
+import regmix.training as training
+from regmix.cli import app
+from regmix.files import Damaged
+from regmix.proxies import Group, load_checkpoint, save_checkpoint
 from regmix.swarms import load_swarm
 from regmix.text import Document
-from regmix.training import gather, train_group, train_swarm
-from toys import CONFIG, run_script
+from regmix.training import SwarmFolder, begin, define, export_run, gather, locked, train_group, train_swarm
+from toys import CONFIG, run_module, run_script
 
 
 # ---------------------------------------------------------------- kill and resume
@@ -39,6 +44,9 @@ def wait_until(true, seconds=60):
     while not true() and time.monotonic() < end: time.sleep(0.01)
 
 
+def tables_of(folder): return {p.name: p.read_bytes() for p in (folder/"groups").glob("*.parquet")}
+
+
 def checkpoints(folder): return {(p.name, p.stat().st_mtime_ns) for p in (folder/"groups").glob("*.ckpt")}
 
 
@@ -52,7 +60,7 @@ def whole(corpus, mixtures, home):
     return train_swarm(mixtures, corpus, home, CONFIG, group=4, n_jobs=1, progress=False)
 
 
-def test_kill_9_and_resume(corpus, mixtures, whole, processes, tmp_path):
+def test_kill_9_and_resume(corpus, mixtures, whole, home, processes, tmp_path):
     folder = tmp_path/"toy"
     for attempt in range(2):      # killed twice: in the middle of a group
         before = checkpoints(folder)
@@ -63,7 +71,7 @@ def test_kill_9_and_resume(corpus, mixtures, whole, processes, tmp_path):
     assert not (folder/"swarm.json").exists() and list((folder/"groups").glob("*.ckpt"))
     again = train_swarm(mixtures, corpus, folder, CONFIG, group=4, n_jobs=1, progress=False)
     pd.testing.assert_frame_equal(again.losses, whole.losses, check_exact=True)
-    assert not list((folder/"groups").glob("*.ckpt")) and not list((folder/"groups").glob(".*"))
+    assert tables_of(folder) == tables_of(home) and not list((folder/"groups").glob("*.ckpt")) and not list((folder/"groups").glob(".*"))
 
 
 def test_two_processes_share_one_folder(corpus, mixtures, whole, processes, tmp_path):
@@ -284,7 +292,6 @@ def test_names_that_moved_are_found_for_one_version():
 
 
 def test_one_group_starts_no_process(corpus, mixtures, tmp_path, monkeypatch):
-    import regmix.training as training
     asked, run = [], training._round
     monkeypatch.setenv("REGMIX_CORES", "4")
     monkeypatch.setattr(training, "_round", lambda swarm, corpus, todo, n_jobs, options: asked.append(n_jobs) or run(swarm, corpus, todo, n_jobs, options))
@@ -329,3 +336,204 @@ def test_what_cannot_be_added_changes_nothing(corpus, mixtures, tmp_path):
                                 (mixtures.iloc[3:], dict(precision="bfloat16"), "precision"), (mixtures.iloc[3:], dict(overwrite=True), "add and overwrite")):
         with pytest.raises(ValueError, match=why): train_swarm(table, corpus, folder, **{"config": QUICK, "n_jobs": 1, "progress": False, "add": True} | changed)
     assert state() == before
+
+
+# ---------------------------------------------------------------- nothing is mixed, nothing is lost
+
+OTHER = dataclasses.replace(CONFIG, lr=1e-3)
+
+
+def files_in(folder): return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def train_with_a_worker(mixtures, corpus, folder):
+    "Train with one worker, which was forked from this process before anything else."
+    parent = os.getpid()
+    if os.fork() == 0:
+        wait_until((folder/"definition.json").exists)
+        train_group(folder, corpus, 0, every=0, caller=parent)
+        os._exit(0)
+    training._round = lambda *given: (time.sleep(60) for _ in range(1))
+    train_swarm(mixtures, corpus, folder, OTHER, group=8, progress=False)
+
+
+def is_free(path):
+    with locked(path) as free: return free
+
+
+def test_a_swarm_at_work_is_not_replaced_and_its_workers_end_with_their_parent(corpus, mixtures, whole, home, processes, tmp_path, monkeypatch):
+    folder = tmp_path/"toy"
+    other = processes.Process(target=train_with_a_worker, args=(mixtures, corpus.folder, folder))
+    other.start()
+    wait_until(lambda: checkpoints(folder))
+    assert checkpoints(folder)
+    def again(): return train_swarm(mixtures, corpus, folder, CONFIG, group=4, n_jobs=1, progress=False, overwrite=True)
+    monkeypatch.setattr(training._replace, "__defaults__", (0.2,))
+    begun = (folder/"definition.json").read_bytes()
+    with pytest.raises(BlockingIOError, match=r"process \d+ on \S+ is training this swarm; nothing was changed"): again()
+    assert (folder/"definition.json").read_bytes() == begun
+    other.kill()
+    other.join()
+    monkeypatch.undo()                       # now it waits, for the workers of the dead process
+    swarm = again()
+    pd.testing.assert_frame_equal(swarm.losses, whole.losses, check_exact=True)
+    assert tables_of(folder) == tables_of(home) and swarm.meta["config"]["lr"] == CONFIG.lr
+    assert not [p for p in tmp_path.iterdir() if p.name != "toy"]
+
+
+def orphan(path):
+    "Become a process with a worker that holds a lock; a worker of somebody else ends at once."
+    if os.fork() == 0:
+        training._serve(os.getppid())
+        with locked(Path(path)): time.sleep(60)
+    stranger = os.fork()
+    if stranger == 0: training._serve(os.getppid() + 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(stranger, 0)[1]) == 1
+    time.sleep(60)
+
+
+def test_a_worker_ends_with_the_process_that_it_serves(processes, tmp_path):
+    process = processes.Process(target=orphan, args=(str(tmp_path/"lock"),))
+    process.start()
+    wait_until(lambda: (tmp_path/"lock").exists() and not is_free(tmp_path/"lock"))
+    time.sleep(0.5)
+    assert process.is_alive() and not is_free(tmp_path/"lock")
+    process.kill()
+    process.join()
+    wait_until(lambda: is_free(tmp_path/"lock"), 10)
+    assert is_free(tmp_path/"lock")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_signals_end_the_shells_train_with_one_line(corpus, mixtures, processes, tmp_path, number):
+    mixtures.iloc[3:6].rename_axis("run").to_csv(tmp_path/"m.csv")
+    words = f"train {tmp_path}/m.csv {corpus.folder} --out {tmp_path}/toy --tokens 1000000 --context 32 --eval-tokens 64 --jobs 1 --quiet".split()
+    process = processes.Process(target=run_module, args=(str(tmp_path/"said"), {}, "regmix.cli", *words))
+    process.start()
+    wait_until(lambda: (tmp_path/"toy/groups/00000.lock").exists())
+    time.sleep(0.3)
+    os.kill(process.pid, number)
+    process.join(30)
+    assert process.exitcode == 128 + number
+    assert (tmp_path/"said").read_text() == f"regmix: {tmp_path}/toy: stopped; what is finished is kept. To go on, give the same command again\n"
+    assert is_free(tmp_path/"toy/groups/00000.lock")
+
+
+def test_what_is_refused_throws_nothing_away(corpus, mixtures, tmp_path):
+    import shutil
+    copy, folder = shutil.copytree(corpus.folder, tmp_path/"copy"), tmp_path/"toy"
+    train_swarm(mixtures.iloc[:2], copy, folder, QUICK, n_jobs=1, progress=False)
+    before, few = files_in(folder), mixtures.iloc[:1]
+    wide = dataclasses.replace(QUICK, context=9000, eval_tokens=9000)
+    for table, given, why in ((few, dict(seeds=[-1]), "seed -1"), (few, dict(seeds=[0.5]), "seed 0.5"), (few, dict(config=wide), "fewer than one sequence"),
+                              (few, dict(config=dataclasses.replace(QUICK, model="9K")), "model"), (few.set_axis(["../../x"]), {}, "another name"), (few / 2, {}, "0.5")):
+        with pytest.raises(ValueError, match=why): train_swarm(table, copy, folder, **{"config": QUICK, "n_jobs": 1, "progress": False, "overwrite": True} | given)
+    def too_large(*given): raise MemoryError("no room")
+    with pytest.raises(MemoryError): train_swarm(few, copy, folder, QUICK, n_jobs=1, progress=False, overwrite=True, method=too_large)
+    data = bytearray((copy/"valid/law.bin").read_bytes())
+    data[9] ^= 1
+    (copy/"valid/law.bin").write_bytes(data)
+    with pytest.raises(ValueError, match="valid/law.bin"): train_swarm(few, copy, folder, QUICK, n_jobs=1, progress=False, overwrite=True)
+    assert files_in(folder) == before
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a/b", "../../evil", "..", "a\nb", "a\0b", "", " a"])
+def test_a_run_that_no_file_can_be_named_after_is_refused(corpus, mixtures, tmp_path, name):
+    table = mixtures.iloc[:2].set_axis(["fine", name])
+    with pytest.raises(ValueError, match="run"): train_swarm(table, corpus, tmp_path/"a/b/toy", QUICK, n_jobs=1, progress=False, keep=True)
+    with pytest.raises(ValueError, match="run"): export_run(tmp_path/"a", name, tmp_path/"model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_shell_refuses_absurd_numbers_and_names_before_it_begins(corpus, mixtures, tmp_path):
+    mixtures.rename_axis("run").to_csv(tmp_path/"m.csv")
+    mixtures.rename(index={"r1": "../../evil"}).rename_axis("run").to_csv(tmp_path/"evil.csv")
+    for words, said in (("--tokens 1e30", "--tokens 1e+30: give"), ("--tokens 1e308", "--tokens 1e+308: give"), ("--seed=-1", "Invalid value for '--seed'"), ("--lr nan", "--lr nan: give"),
+                        ("--lr inf", "--lr inf: give"), ("--evals 0", "--evals 0: give"), ("--jobs 0", "--jobs 0 workers"), ("--repeats 0", "--repeats 0: give"), (f"--seed {2**63}", "Invalid value for '--seed'")):
+        found = CliRunner().invoke(app, ["train", f"{tmp_path}/m.csv", str(corpus.folder), "--out", f"{tmp_path}/toy", *words.split()])
+        assert found.exit_code == 2 and found.stderr.startswith(f"regmix: {said}") and found.stderr.count("\n") == 1, found.stderr
+    found = CliRunner().invoke(app, ["train", f"{tmp_path}/evil.csv", str(corpus.folder), "--out", f"{tmp_path}/toy"])
+    assert found.exit_code == 2 and found.stderr.startswith(f"regmix: {tmp_path}/evil.csv: run '../../evil': the name")
+    assert not (tmp_path/"toy").exists()
+
+
+# ---------------------------------------------------------------- damaged, or of another swarm
+
+def flip(path, at):
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def in_the_middle(corpus, mixtures, folder, config):
+    "Begin a swarm of one group, and leave a checkpoint of it."
+    begin(folder, define(mixtures, corpus, config, [0] * len(mixtures), 2, "float32"), mixtures)
+    swarm = SwarmFolder(folder)
+    def stop(group):
+        if group.step == 4: raise KeyboardInterrupt
+    group = Group(corpus, mixtures, config)
+    with pytest.raises(KeyboardInterrupt): group.train(stop)
+    return save_checkpoint(group, swarm.stem(0).with_suffix(".ckpt"), swarm.generation), swarm
+
+
+def test_what_is_damaged_or_of_another_swarm_is_put_aside_and_trained_again(corpus, mixtures, tmp_path):
+    import platform
+    import shutil
+    two = mixtures.iloc[:2]
+    def train(folder, config=QUICK): return train_swarm(two, corpus, folder, config, group=2, precision="float32", n_jobs=1, progress=False, keep=True)
+    want, folder = train(tmp_path/"whole"), tmp_path/"toy"
+    other = dataclasses.replace(QUICK, lr=1e-3)
+    train(tmp_path/"other", other)
+    def copied(name): shutil.copy(tmp_path/"other/groups"/name, folder/"groups"/name)
+    saved, swarm = in_the_middle(corpus, two, folder, QUICK)
+    flip(saved, saved.stat().st_size // 2)
+    with pytest.warns(UserWarning, match=r"00000.ckpt: is damaged .* put aside as 00000.ckpt.damaged, and its group is trained from the start"): found = train(folder)
+    pd.testing.assert_frame_equal(found.losses, want.losses, check_exact=True)
+    (folder/"groups/00000.json").unlink()
+    shutil.copy(in_the_middle(corpus, two, tmp_path/"third", QUICK)[0], saved)          # sound, of the same runs, of another swarm
+    with pytest.warns(UserWarning, match="00000.ckpt: belongs to another swarm; it was put aside"): train(folder)
+    copied("00000.json"), copied("00000.parquet")
+    with pytest.warns(UserWarning, match="00000.json: belongs to another swarm; 00000.json was put aside as 00000.json.damaged"): found = train(folder)
+    pd.testing.assert_frame_equal(found.losses, want.losses, check_exact=True)
+    copied("00000.parquet")
+    with pytest.raises(Damaged, match="00000.parquet: is not as it was written: delete 00000.json and train again"): gather(folder, corpus)
+    with pytest.warns(UserWarning, match="00000.parquet: is not as it was written"): found = train(folder)
+    pd.testing.assert_frame_equal(found.losses, want.losses, check_exact=True)
+    dead = f"new-{platform.node()}-{2**22 + 1}-1"                                       # of a process that cannot be
+    left = [folder/f".losses.parquet.{dead}", folder/f"groups/.00000.ckpt.{dead}", folder/f"weights/.r0.pt.{dead}", folder/"groups/00000.ckpt", folder/"groups/00000.step"]
+    for path in left: path.write_text("half")
+    train(folder)
+    assert not [p for p in left if p.exists()]
+
+
+def test_a_flipped_bit_is_never_another_value(corpus, mixtures, tmp_path):
+    rng, two = np.random.default_rng(0), mixtures.iloc[:2]
+    saved, swarm = in_the_middle(corpus, two, tmp_path/"toy", QUICK)
+    def read(): return load_checkpoint(Group(corpus, two, QUICK), saved, swarm.generation)
+    want, data = read(), saved.read_bytes()
+    for at in [*rng.integers(0, len(data), 12), *(len(data) - rng.integers(1, 2500, 12))]:   # the last bytes are the archive's list
+        flip(saved, at)
+        try: found = read()
+        except ValueError: pass
+        else: assert found.step == want.step and all(torch.equal(w, want.weights[k]) for k, w in found.weights.items())
+        saved.write_bytes(data)
+    train_swarm(two, corpus, tmp_path/"done", QUICK, n_jobs=1, progress=False, keep=True)
+    before = gather(tmp_path/"done", corpus)
+    for name in ("definition.json", "mixtures.parquet", "groups/00000.json", "groups/00000.parquet"):
+        path = tmp_path/"done"/name
+        data = path.read_bytes()
+        for at in rng.integers(0, len(data), 12):
+            flip(path, at)
+            try: found = gather(tmp_path/"done", corpus)
+            except ValueError: pass
+            else: pd.testing.assert_frame_equal(found.losses, before.losses, check_exact=True)
+            path.write_bytes(data)
+
+
+def test_a_definition_that_cannot_be_read_is_one_sentence_and_may_be_replaced(corpus, mixtures, tmp_path):
+    train_swarm(mixtures.iloc[:1], corpus, tmp_path/"toy", QUICK, n_jobs=1, progress=False)
+    for text in ("", "[1]", "{", '{"format": 1}'):
+        (tmp_path/"toy/definition.json").write_text(text)
+        with pytest.raises(Damaged, match="definition.json: .*restore it from a copy, or throw the swarm away"):
+            train_swarm(mixtures.iloc[:1], corpus, tmp_path/"toy", QUICK, n_jobs=1, progress=False)
+    assert len(train_swarm(mixtures.iloc[:1], corpus, tmp_path/"toy", QUICK, n_jobs=1, progress=False, overwrite=True)) == 1
