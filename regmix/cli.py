@@ -440,8 +440,7 @@ def train(
     split_by: _SplitBy = None, tokenizer: _Tokenizer = None, eos: _Eos = None,
 ):
     "Train one small model a mixture and measure its loss on every domain; resumes what is there."
-    from regmix.tables import read_mixtures
-    table = read_mixtures(mixtures)   # refuse a bad table before torch is loaded
+    table = _read_pool(mixtures)   # refuse a bad table before torch is loaded
     _check_runs(table, mixtures)
     from regmix.training import repeat_runs, train_swarm
     from regmix.proxies import TrainConfig
