@@ -685,7 +685,8 @@ def _tables(swarm, mixtures, losses): # what `read_swarm` takes
     "Choose between swarms and two tables."
     both, one = mixtures is not None and losses is not None, mixtures is not None or losses is not None
     if (swarm and one) or not (swarm or both):
-        raise ValueError('give either --swarm FOLDER, or --mixtures FILE and --losses FILE')
+        raise ValueError('give either --swarm FOLDER, or --mixtures FILE and --losses FILE (twice the same file, if it '
+                         'holds both)')
     if not swarm: return mixtures, losses
     return swarm[0] if len(swarm) == 1 else list(swarm)
 

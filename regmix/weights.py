@@ -253,15 +253,34 @@ def _blend_file(text: str, told: dict):
     text = re.sub(r'\A(#.*\n)+|^# domains: \{.*\}$', '', text, flags=re.M)
     try: words = shlex.split(text)
     except ValueError: return None
+    words = [w.lstrip('\n') for w in words if w.strip('\n')]   # a script breaks its line by a backslash
     if '--data-path' in words: words = words[words.index('--data-path') + 1:]
     ends = [i for i, w in enumerate(words) if w.startswith('--')]
     return _blend(words[:ends[0]] if ends else words, told)
 
 # %% ../nbs/16_weights.ipynb #1550e83e
+def _is_whole(total) -> bool: return any(abs(total - whole) <= 0.005 * whole for whole in (1, 100))
+
+def _across(table, path) -> pd.Series | None:
+    "Read the only row of a table whose columns are the domains, if it sums to 1 or 100; None: its columns are others."
+    from regmix.tables import as_numbers, run_column
+    key = run_column(table, path=path)
+    cells = table.drop(columns=[key] if key is not None else [])
+    try: row = as_numbers(cells, ['mixture'], path)[0].iloc[0]
+    except ValueError: return None
+    if len(row) > 1 and _is_whole(row.sum()):
+        warnings.warn(f'{path}: one row, read as one mixture whose domains are the columns', stacklevel=2)
+        return row
+    if key is None and len(row) == 2:
+        raise ValueError(f'{path}: one row of numbers, which sum to {row.sum():g}, neither 1 nor 100: '
+                         'give a line for each domain, as in domain,weight')
+
 def _two_columns(path: Path) -> pd.Series:
-    "Read a table of two columns, the domain and its number."
+    "Read a table of two columns, the domain and its number; or of one row, a column for each domain."
     from regmix.tables import as_numbers, read_cells
     table = read_cells(path)
+    row = _across(table, path) if len(table) == 1 else None
+    if row is not None: return row
     if table.shape[1] != 2:
         few = ', '.join(map(repr, table.columns[:5]))
         raise ValueError(f'{path}: {table.shape[1]} columns ({few}); give two, the domain and its number')
@@ -300,6 +319,7 @@ def _file(path: Path, keys: list):
     "Read a number for each domain from a file, whatever it is."
     ending = path.suffix.lower()
     if ending in _TABLES: return _two_columns(path)
+    if ending == '.toml': raise ValueError(f'{path}: TOML is not read; {_WANTED}')
     text = _read_text(path)
     if ending == '.json': return _mapping(path, _read_json(path, text), keys)
     if ending in ('.yaml', '.yml'): return _yaml_mapping(path, text, keys)
@@ -321,13 +341,35 @@ def _shown(value):
     number = _number(value)
     return number if number == number else str(value)[:40] if isinstance(value, str) else value
 
+def _hint(numbers: dict) -> str:
+    "Say how to write the first value that is no number."
+    from regmix.tables import number_hint
+    what = next((number_hint(value) for value in numbers.values() if isinstance(value, str)), None)
+    return f'; {what}' if what else ''
+
+def _check_strangers(numbers: dict):
+    "Refuse settings and totals among the numbers, where the others are whole without them."
+    from regmix.tables import is_setting
+    whole = sum(numbers.values())
+    strange = {name: value for name, value in numbers.items() if is_setting(str(name))}
+    rest = whole - sum(strange.values())
+    if not strange or _is_whole(whole): return
+    named = ', '.join(map(repr, strange))
+    if _is_whole(rest):
+        raise ValueError(f'{named}: no domain by name, and the other numbers sum to {rest:g}: take it out')
+    total = [name for name, value in strange.items()
+             if re.search('total|sum', str(name), re.I) and abs(value - whole / 2) < 1e-3 * whole]
+    if total: raise ValueError(f'{total[0]!r} is the sum of the others, and no domain: take it out')
+
 def _numbers_in(path: Path, first: str) -> pd.Series:
     "Read a number for each domain, as the source has it, with `first` before the other keys."
     keys = [first, *(k for k in FORMATS if k != first)]
     found = _tokens_of_folder(path) if path.is_dir() else _file(path, keys)
     numbers = {name: _shown(value) for name, value in dict(found).items()}
-    try: as_prior(numbers)
-    except ValueError as e: raise ValueError(f'{path}: {e}') from None
+    try:
+        as_prior(numbers)
+        _check_strangers(numbers)
+    except ValueError as e: raise ValueError(f'{path}: {e}{_hint(numbers)}') from None
     out = pd.Series(numbers, dtype=float).rename_axis('domain').rename(index=str)
     out.attrs['all'] = isinstance(found, _OfTrainer)
     return out
