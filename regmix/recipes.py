@@ -354,6 +354,9 @@ def _notes(weights, to, repetition, tokens):
         yield (f"{to} keeps no limit on how often a domain is read; the mixture was made for these passes: "
                f"{', '.join(often)}{length}")
 
+_TRAINERS = {'llm-foundry': 'streaming', 'mosaicml': 'streaming', 'megatron-lm': 'megatron', 'megatron-core': 'mcore',
+             'olmo': 'olmo-core', 'huggingface': 'datasets', 'hf': 'datasets'}   # a trainer's name: our format
+
 def export_mixture(
     mixture: pd.Series | Proposal,  # weights by domain, or a proposal, which knows how often a domain is read
     to: str,                        # a name in `RECIPES`
@@ -362,6 +365,7 @@ def export_mixture(
     tokens: float = None,           # that the model will read; written as a comment where the format has comments
 ) -> str:
     "Write a mixture in the words of a trainer; what the recipe cannot hold is said in a note."
+    if to.lower() in _TRAINERS: raise ValueError(f'no format {to!r}; what it reads is called {_TRAINERS[to.lower()]!r}')
     if to not in RECIPES: raise unknown('format', to, RECIPES)
     if isinstance(mixture, Proposal): mixture, repetition = mixture.mixture, mixture.epochs.dropna().to_dict()
     weights = clean(mixture)

@@ -156,8 +156,8 @@ def read_cells(path: str | Path, # a file that ends in .csv, .tsv, .txt, .jsonl 
     return table
 
 # %% ../nbs/17_tables.ipynb #0c18eb17
-_MISSING = ('', 'na', 'n/a', 'n.a.', 'nan', '<na>', 'missing', 'null', 'none', '?',
-            '-', '--', '\N{EN DASH}', '\N{EM DASH}', '#n/a', '#na', '#div/0!', '#value!', '#num!', '#ref!', '#name?', '#null!')   # as spreadsheets do
+_MISSING = ('', 'na', 'n/a', 'n.a.', 'nan', '<na>', 'missing', 'null', 'none', '?', '-', '--',
+            '\N{EN DASH}', '\N{EM DASH}', '#n/a', '#na', '#div/0!', '#value!', '#num!', '#ref!', '#name?', '#null!')
 
 _INFINITE = re.compile(r'[-+]?inf(inity)?', re.I)   # the loss of a run that diverged
 
