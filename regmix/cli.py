@@ -737,7 +737,8 @@ def _tables(swarm, mixtures, losses): # what `read_swarm` takes
     "Choose between swarms and two tables."
     both, one = mixtures is not None and losses is not None, mixtures is not None or losses is not None
     if (swarm and one) or not (swarm or both):
-        raise ValueError('give either --swarm FOLDER, or --mixtures FILE and --losses FILE')
+        raise ValueError('give either --swarm FOLDER, or --mixtures FILE and --losses FILE (twice the same file, if it '
+                         'holds both)')
     if not swarm: return mixtures, losses
     return swarm[0] if len(swarm) == 1 else list(swarm)
 
@@ -920,6 +921,16 @@ def _say_search(fit, n):
     again = f', then again from {n} resamples of {len(fit.mixtures)} runs' if n else ''
     _say(f'searching the best of {len(fit.domains)} domains for {", ".join(fit.targets)}{again} ...')
 
+# %% ../nbs/95_cli.ipynb #c6d2e951
+def _full_names(limits, domains): # {'web': (0, 0.5)} -> {'mix/web': (0, 0.5)}
+    "Name domains as the fit does, where they were named without what all its names begin with."
+    from regmix.weights import shared_prefix
+    prefix = shared_prefix(domains)
+    full = {d: d if d in domains or prefix + d not in domains else prefix + d for d in limits}
+    twice = [d for d in limits if list(full.values()).count(full[d]) > 1]
+    if twice: raise ValueError(f'--bound: {" and ".join(map(repr, twice))} name one domain: give it once')
+    return {full[d]: limit for d, limit in limits.items()}
+
 # %% ../nbs/95_cli.ipynb #b56cddf8
 @_command('regmix propose fit --prior prior.json --kl 0.05 --out proposal.json\n'
           'regmix propose fit --available tokens.json --tokens 1e9 --max-epochs 4 --bound web=0.1:0.6 '
@@ -959,7 +970,7 @@ def propose(
     from regmix.choice import load_fit
     from regmix.proposals import caveats, propose_fit, proposal_as_json, save_proposal
     known = load_fit(fit)
-    asked = _asked(known, limits, counted, kl, guard, worst, seed)
+    asked = _asked(known, _full_names(limits, known.domains), counted, kl, guard, worst, seed)
     besides = _asked_besides(within, floor, keep_ratios, extrapolate, scale)
     asked |= _asked_tokens(known, available, tokens, max_epochs) | _asked_prior(known, prior) | besides
     shut = [d for d, high in asked['upper'].items() if high == 0]
@@ -983,13 +994,15 @@ def _formats(incomplete: str):
 
 def _places(given, domains): # ['web=a', 'web=b'] -> {'web': ['a', 'b']}
     "Read where the data of each domain are; a domain may be given several times, and paths may hold a '='."
-    found = {}
+    from regmix.weights import shared_prefix
+    found, prefix = {}, shared_prefix(domains)
     for item in given or []:
         parts = item.split('=')
         names = ['='.join(parts[:i]) for i in range(len(parts) - 1, 0, -1)]
         if not names: raise ValueError(f'--path {item!r}: write domain=path')
-        name = next((n for n in names if n in domains), names[-1])
-        path = item[len(name) + 1:]
+        said = next((n for n in names if n in domains or prefix + n in domains), names[-1])
+        name = prefix + said if said not in domains and prefix + said in domains else said
+        path = item[len(said) + 1:]
         if not path: raise ValueError(f'--path {item!r}: write domain=path')
         if path in found.get(name, []): raise ValueError(f'--path {item!r} is given twice')
         found.setdefault(name, []).append(path)

@@ -363,6 +363,9 @@ def _check_passes(repetition, tokens):
     if tokens is not None and (not isinstance(tokens, int | float) or not 0 <= tokens < float('inf')):
         raise ValueError(f'tokens are {str(tokens)[:40]!r}: give how many the model will read')
 
+_TRAINERS = {'llm-foundry': 'streaming', 'mosaicml': 'streaming', 'megatron-lm': 'megatron', 'megatron-core': 'mcore',
+             'olmo': 'olmo-core', 'huggingface': 'datasets', 'hf': 'datasets'}   # a trainer's name: our format
+
 def export_mixture(
     mixture: pd.Series | Proposal,  # weights by domain, or a proposal, which knows how often a domain is read
     to: str,                        # a name in `RECIPES`
@@ -371,6 +374,7 @@ def export_mixture(
     tokens: float = None,           # that the model will read; written as a comment where the format has comments
 ) -> str:
     "Write a mixture in the words of a trainer; what the recipe cannot hold is said in a note."
+    if to.lower() in _TRAINERS: raise ValueError(f'no format {to!r}; what it reads is called {_TRAINERS[to.lower()]!r}')
     if to not in RECIPES: raise unknown('format', to, RECIPES)
     if isinstance(mixture, Proposal): mixture, repetition = mixture.mixture, mixture.epochs.dropna().to_dict()
     _check_passes(repetition, tokens)

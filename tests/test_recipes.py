@@ -11,7 +11,9 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from regmix.cli import app
 from regmix.proposals import clean, load_proposal
 from regmix.recipes import RECIPES, export_mixture, rounded
 
@@ -173,3 +175,13 @@ def test_what_was_here_answers_with_a_note():
     for old, new in {"held": "never_moved", "wobble": "resampled_weights", "caveats": "caveats", "propose_fit": "propose_fit"}.items():
         with pytest.warns(DeprecationWarning, match=f"regmix.recipes.{old} is now regmix.proposals.{new}"): found = getattr(once, old)
         assert found is getattr(now, new)
+
+
+def test_a_trainer_named_in_other_words_is_led_to_its_format(tmp_path):
+    (tmp_path/"mix.json").write_text('{"data.mix.web page": 0.7, "data.mix.code": 0.3}')
+    for name, format in (("llm-foundry", "streaming"), ("Megatron-LM", "megatron")):
+        found = CliRunner().invoke(app, ["export", str(tmp_path/"mix.json"), "--to", name])
+        assert found.exit_code == 2 and f"what it reads is called '{format}'" in found.stderr
+    for name in ("web page", "data.mix.web page"):   # with or without what all names of a table's columns begin with
+        found = CliRunner().invoke(app, ["export", str(tmp_path/"mix.json"), "--to", "megatron", "--path", f"{name}=/d/w"])
+        assert "--data-path 0.7 /d/w 0.3 " in found.stdout

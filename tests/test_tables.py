@@ -222,7 +222,7 @@ def test_sources(tmp_path):
     X, Y = tables()
     home = save_swarm(Swarm("mine", X, long_losses(Y, 1)), tmp_path/"swarm")
     same(read_swarm(home), X, Y)
-    with pytest.raises(ValueError, match="by_order is for tables"): read_swarm(home, by_order=True)
+    with pytest.raises(ValueError, match="--by-order is for tables"): read_swarm(home, by_order=True)
     (tmp_path/"olmix").mkdir()
     X.rename_axis("run_id").assign(name="x").to_csv(tmp_path/"olmix"/"ratios.csv")
     Y.rename_axis("run_id").to_csv(tmp_path/"olmix"/"metrics.csv")
@@ -477,3 +477,63 @@ def test_in_the_shell(tmp_path, monkeypatch):
     twice = ask("--swarm a --unit x --unit y --json")
     assert twice.exit_code == 2 and "regmix: --unit is given twice; it takes one value" in twice.stderr and '"exit": 2' in twice.stdout
     assert all(command.cls is not None for command in app.registered_commands)
+
+
+@pytest.mark.parametrize("cell, why", [("1,234,567", "thousands"), ("1'000.5", "thousands"), ("45%", "per cent"), ("1.2T", "1.5e9"), ("12k", "1.5e9"), ("diverged", "--drop-missing")])
+def test_a_number_written_in_another_way_is_refused_with_what_to_write(tmp_path, cell, why):
+    X, Y = tables()
+    Y = Y.astype(object)
+    Y.loc["run-1", "val loss"] = cell
+    with pytest.raises(ValueError) as found: read(write(tmp_path, X, Y), targets=["val loss"])
+    assert "l.csv: line 3 (run 'run-1'), column 'val loss'" in str(found.value) and why in str(found.value)
+
+
+@pytest.mark.parametrize("cell", ["#N/A", "#DIV/0!", "--", "\N{EM DASH}", "<NA>"])
+def test_the_gaps_of_a_spreadsheet_are_missing(tmp_path, cell):
+    X, Y = tables()
+    Y = Y.astype(object)
+    Y.loc["run-1", "val loss"] = cell
+    pair = write(tmp_path, X, Y)
+    with pytest.raises(ValueError, match="the value is missing"): read(pair)
+    assert "run-1" not in read(pair, drop_missing=True).mixtures.index
+
+
+def test_lines_above_the_header(tmp_path):
+    X, Y = tables()
+    pair = write(tmp_path, X, Y, sep=";")
+    for path in pair: path.write_text("sep=;\n" + path.read_text())
+    same(read(pair), X, Y)
+    pair[0].write_text("My sweep\n" + X.to_csv())
+    with pytest.raises(ValueError, match="the first line, 'My sweep', is one cell"): read(pair)
+
+
+def test_an_empty_weight_that_may_mean_zero_is_asked_about(tmp_path):
+    X, Y = tables()
+    X.loc[["run-1", "run-4"], "talk"] = np.nan
+    X = X.div(X.sum(axis=1), axis=0)
+    with pytest.raises(ValueError, match=r"line 3: no weight in column 'talk'.* \(2 such rows\): if an empty cell means 0, write 0"): read(write(tmp_path, X, Y))
+    same(read(write(tmp_path, X.fillna(0), Y)), X.fillna(0), Y)
+
+
+def test_tables_that_stand_on_their_side_or_hold_no_metric(tmp_path):
+    X, Y = tables()
+    with pytest.raises(ValueError, match="turn the table round"): read(write(tmp_path, X.T.rename_axis("domain"), Y))
+    both = X.join(Y).to_csv(tmp_path/"both.csv") or tmp_path/"both.csv"
+    with pytest.raises(ValueError, match="'code' is a column of weights.*choose from 'val loss', 'arc_acc'"): read((both, both), targets=["code"])
+    assert read((both, both), targets=["arc_acc"]).targets == ["arc_acc"]
+    (tmp_path/"results.json").write_text("{}")
+    with pytest.raises(ValueError, match="results.json: tables are read from"): read_swarm((both, tmp_path/"results.json"))
+    with pytest.raises(ValueError, match="both.csv: a file, where a folder is expected.*twice the same"): read_swarm(both)
+
+
+@pytest.mark.parametrize("column, bad", [("finished", "False"), ("Crashed", "1")])
+def test_a_run_that_a_column_of_yes_and_no_says_is_not_finished(tmp_path, column, bad):
+    X, Y = tables()
+    good = {"False": "True", "1": "0"}[bad]
+    notes = same(read(write(tmp_path, X, Y.assign(**{column: [bad, *[good] * 19]})), targets=list(Y)), X.iloc[1:], Y.iloc[1:])
+    assert "run-0" in notes[0] and column in notes[0]
+
+
+def test_the_name_of_a_benchmark_says_no_direction():
+    for name in ("mmlu", "lm_eval/gsm8k", "HellaSwag", "arc_easy", "TriviaQA"): assert "benchmark" in suspicious(Metric(name)) and not suspicious(Metric(name, higher=True))
+    assert not any(suspicious(Metric(name)) for name in ("mmlu/bpb", "loss_gsm8k/nll", "archive", "web"))

@@ -160,3 +160,21 @@ def test_every_command_reads_what_export_writes(tmp_path, monkeypatch):
     assert "no domain 'wbe'" in ask("export mix.json --to nemo --path wbe=x", 2)[1] and "write domain=path" in ask("export mix.json --to nemo --path web", 2)[1]
     listed = json.loads(ask("recipes --json")[0])
     assert set(listed) == set(RECIPES) and {r["read back"] for r in listed.values()} == {"yes"}
+
+
+@pytest.mark.parametrize("text, why", [
+    ("web: 0.7\ncode: 0.3\ntotal: 1.0\n", "'total': no domain by name"), ("web: 70\ncode: 30\nseed: 7\n", "'seed': no domain by name"),
+    ("web: 7e9\ncode: 3e9\ntotal_tokens: 1e10\n", "'total_tokens' is the sum of the others"), ("web: 70%\ncode: 30%\n", "per cent"), ("web: 1.2T\ncode: 3B\n", "1.5e9")])
+def test_what_is_no_weight_beside_the_weights_is_refused(tmp_path, text, why):
+    with pytest.raises(ValueError) as found: read(tmp_path/"a.yaml", text)
+    assert str(found.value).startswith(f"{tmp_path/'a.yaml'}: ") and why in str(found.value)
+    assert read(tmp_path/"b.yaml", "time: 70\nindex: 30\n")[0] == {"time": 0.7, "index": 0.3}   # names of domains, if they sum to one
+
+
+def test_a_row_of_weights_a_script_and_toml(tmp_path):
+    for text in ("web,code\n0.7,0.3\n", "run,web,code\nbest,70,30\n"):
+        found, notes = read(tmp_path/"a.csv", text)
+        assert found == {"web": 0.7, "code": 0.3} and "one row, read as one mixture" in notes[0]
+    with pytest.raises(ValueError, match="one row of numbers, which sum to 1000"): read(tmp_path/"a.csv", "web,code\n700,300\n")
+    assert read(tmp_path/"a.sh", "#!/bin/sh\ntrain \\\n  --data-path 0.7 /x/web \\\n  0.3 /x/code \\\n--split 99,1,0\n")[0] == {"web": 0.7, "code": 0.3}
+    with pytest.raises(ValueError, match="TOML is not read"): read(tmp_path/"a.toml", "[training]\ndataset = 'c4'\n")
