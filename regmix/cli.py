@@ -58,7 +58,11 @@ def _aside():
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter('ignore')
         warnings.simplefilter('default', UserWarning)
-        warnings.showwarning = lambda message, *a, **k: _say(f'note: {message}')
+        said = set()
+        def show(message, *a, **k):   # once, from wherever it comes
+            if str(message) not in said: _say(f'note: {message}')
+            said.add(str(message))
+        warnings.showwarning = show
         yield
 
 def _attempt(f, *args, where=None, **kwargs): # plain values, text, exit code
