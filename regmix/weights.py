@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from .files import read_json, verify
 from .mixtures import PREFIX, as_prior, read_yaml
 
 # %% ../nbs/16_weights.ipynb #c6242e06
@@ -333,7 +334,10 @@ def _tokens_of_folder(path: Path) -> dict:
     "Read the tokens of each domain off the folder of a corpus, or of a swarm that knows its text."
     for name in ('corpus.json', 'swarm.json'):
         if not (path/name).is_file(): continue
-        told = json.loads((path/name).read_text())
+        verify(path, [name], note=False)
+        text = {'domains': {str: {'train_tokens': float}}}
+        form = text if name == 'corpus.json' else {'text?': (text, None)}
+        told = read_json(path/name, form, 'a corpus or a swarm', 'make it again')
         if name == 'swarm.json': told = told.get('text') or {}
         if told: return {d: f['train_tokens'] for d, f in told['domains'].items()}
     raise FileNotFoundError(f'{path}: a folder without the corpus.json of a corpus, '
