@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from regmix.files import FIGURES, load_result
-from regmix.ledger import (BEYOND, BEYOND_COLUMNS, COLUMNS, EXHIBITS, VERDICTS, Rows, by_source, collect, judge,
+from regmix.ledger import (BEYOND, BEYOND_COLUMNS, COLUMNS, EXHIBITS, VERDICTS, Rows, by_source, cells_of, collect, judge,
                            paper_rows, summary)
 from regmix.runner import LATE, Section, build, check_parameters, digests, graph, main, needs, run, sections
 from regmix.swarms import AUTHORS, load_swarm
@@ -200,7 +200,8 @@ def test_logs_missing_is_a_skip_and_not_a_crash(toy, monkeypatch):
 def test_the_ledger_names_every_exhibit_and_loses_no_number(tmp_path):
     ledger = collect(tmp_path)
     assert list(ledger.columns) == COLUMNS
-    assert set(EXHIBITS) <= set(ledger["exhibit"]) and len(ledger) == len(paper_rows())
+    elsewhere = {"Figure 3", "Figure 11", "Figure 12", "Figure 13"}   # no claim, or one that is judged at Figure 10
+    assert set(EXHIBITS) - set(ledger["exhibit"]) == elsewhere and len(ledger) == len(paper_rows())
     assert (ledger["verdict"] == "out of reach").all() and (ledger["note"] != "").all()
 
 
@@ -214,6 +215,8 @@ def test_committed_ledger():
     assert missing.empty
     assert (ledger.query("verdict == 'differs'")["note"] != "").all()
     assert (ledger.query("verdict == 'out of reach'")["ours"] == "").all()
+    open_rows = ledger.query("verdict == 'out of reach'")
+    assert not [k for k in zip(open_rows["exhibit"], open_rows["quantity"]) if cells_of(*k)] and len(open_rows) < 15
     assert (ledger.query("verdict != 'out of reach'")["ours"] != "").all()
     assert set(ledger.query("ours != ''")["source"]) <= {"authors", "replication", "published"}
     alone = ledger.query("verdict == 'ours alone'").merge(paper_rows(), on=key, how="inner")
@@ -272,7 +275,7 @@ def test_counts_by_source_lose_no_row(tmp_path):
 def test_the_gallery_names_the_rows_of_its_notes():
     page = (ROOT/"figures/README.md").read_text()
     notes = re.findall(r"^- (.*)$", page, re.M)
-    assert notes and all(re.match(rf"\*({'|'.join(VERDICTS)})\*, \S|… and \d+ more note", n) for n in notes)
+    assert notes and all(re.match(rf"\*({'|'.join(VERDICTS)})\*, \S", n) for n in notes)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT/"nbs/params").glob("*.yaml")), ids=lambda p: p.stem)
