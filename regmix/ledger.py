@@ -198,7 +198,7 @@ def _printed(place): # the paper's numbers at one place, by name
 
 def _check_row(place, quantity, known, new, verdict):
     "Refuse a row whose name or verdict cannot be."
-    if found := cells_of(place, quantity):
+    if (found := cells_of(place, quantity)) and quantity in published_numbers(place).index:
         counted = f'is counted in {found.row!r}' if found.checked else 'has no row'
         raise ValueError(f'{place}, {quantity!r} is data ({found.what}), which {counted}')
     if quantity in known and new: raise ValueError(f'{place}, {quantity!r} is in data/paper: leave new= out')

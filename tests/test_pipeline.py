@@ -248,6 +248,10 @@ def test_import_is_light():
 def test_rows_refuse_what_the_paper_does_not_have():
     with pytest.raises(ValueError, match="no quantity"): Rows("Table 2").add("LightGBM, rho, 3B", 1.0)
     with pytest.raises(ValueError, match="leave new= out"): Rows("Table 2").add("LightGBM, rho, 1M", 99.0, new=True)
+    for new in (False, True):
+        with pytest.raises(ValueError, match="is data .scores., which is counted in"): Rows("Table 4").add("RegMix, HellaSwag", 44.2, new=new)
+        with pytest.raises(ValueError, match="is data .settings., which has no row"): Rows("Figure 2").add("models at 1B", 64, new=new)
+    Rows("Table 4").add("RegMix, HellaSwag, ours", 44.2, new=True)
     with pytest.raises(ValueError, match="the paper claims this"): Rows("Figure 9").add("LightGBM over Linear", 9.0, verdict="ours alone")
 
 
