@@ -47,9 +47,9 @@ KINDS = {'correlation': Kind(0.5, 2.5),         # in per cent
          'count': Kind(0.0, 0.0)}
 
 # %% ../nbs/90_ledger.ipynb #c0d1a002
-_PATTERNS = {'count': r'\bR2\b|proxies$|^models\b|printed cells', 'error': r'\b(MSE|RMSE|MAE)\b', 'operations': 'FLOPs|operations',
-             'correlation': r'\brho\b|\br\b|correlat', 'share': 'per cent', 'weight': r'\bweight|^RegMix(?! minus).*, ',
-             'score': r'points|Average|Delta|score|Model\b|minus'}
+_PATTERNS = {'count': r'\bR2\b|proxies$|^models\b|printed cells|tokens|Best on|Beat', 'error': r'\b(MSE|RMSE|MAE)\b',
+             'operations': 'FLOPs|operations', 'correlation': r'\brho\b|\br\b|correlat', 'share': 'per cent',
+             'score': r'points|Average|Delta|score|Model\b|minus', 'weight': r'\bweight|^RegMix.*, '}
 
 def kind_of(
     quantity: str,  # the name of a row
@@ -125,13 +125,17 @@ DATA = {
     'Table 4': [Cells('scores', f'^(Human|DoReMi|PPL|ODM|Pile-CC|RegMix), {_NOT_MEAN}', 84, _AVERAGE), _FREE],
     'Table 5': [Cells(_SETTING, '^proxy models$|^unseen mixtures$|^domains$')],
     'Table 7': [Cells('mixtures of other methods', '^(Human|DoReMi|Online|Pile-CC), ', 68, _SUM)],
-    'Table 8': [Cells('scores', f', sd$|^[^,]*, {_NOT_MEAN}.*, mean$', 36, f'{_AVERAGE}; the 40 deviations against nothing'),
+    'Table 8': [Cells('scores', f', sd$|^[^,]*, {_NOT_MEAN}.*, mean$', 36,
+                      f'{_AVERAGE}; the 40 deviations against nothing'),
                 _FREE, Cells(_AGAIN, '^(DoReMi|RegMix), Estimated FLOPs$')],
-    'Table 9': [Cells('widths and layers', ', (vocabulary size|layers|heads|d_embedding|d_model)$', 16, 'the sizes that the models are named by, and Appendix E')],
-    'Table 10': [Cells('scores', f'^(Human|RegMix), {_NOT_MEAN}', 26, 'the same numbers in Figure 1, and their averages')],
+    'Table 9': [Cells('widths and layers', ', (vocabulary size|layers|heads|d_embedding|d_model)$', 16,
+                      'the sizes that the models are named by, and Appendix E')],
+    'Table 10': [Cells('scores', f'^(Human|RegMix), {_NOT_MEAN}', 26,
+                       'the same numbers in Figure 1, and their averages')],
     'Table 11': [Cells('scores', r'^RegMix \(.* as proxy\), (?!Average)', 26, _AVERAGE)],
     'Appendix G': [Cells('weights', ', weight, ', 1088, "the authors' release"), Cells(_SETTING, '^models$'),
-                   Cells('scores', ', score, (?!Average)', 832, _AVERAGE), Cells('averages', 'Average$', 64, 'the scores')],
+                   Cells('scores', ', score, (?!Average)', 832, _AVERAGE),
+                   Cells('averages', 'Average$', 64, 'the scores')],
     'Figure 1': [Cells('end points', '^(Human|RegMix), .*, 100B tokens$', 26, 'Table 10')]}
 
 # %% ../nbs/90_ledger.ipynb #c0d1a028
@@ -140,7 +144,8 @@ DATA |= {
     'Figure 14': [Cells(_SETTING, '^top mixtures drawn$'), Cells('numbers of another paper', '^DoReMi, weight')],
     'Figure 15': [Cells(_SETTING, '^mixtures$')],
     'Abstract': [Cells(_SETTING, '^proxy models$'), Cells(_AGAIN, '^candidates at 1B$')],   # Figure 2: the best of 64
-    'Section 3.1': [Cells(_SETTING, ' strength of the Dirichlet$')], 'Section 3.3': [Cells(_SETTING, '^mixtures predicted$')],
+    'Section 3.1': [Cells(_SETTING, ' strength of the Dirichlet$')],
+    'Section 3.3': [Cells(_SETTING, '^mixtures predicted$')],
     'Section 3.4': [Cells(_SETTING, '^top mixtures averaged$')], 'Section 5.1': [Cells(_AGAIN, '^largest Delta')],
     **{f'Figure {n}': [Cells(_AGAIN, _WEB)] for n in (5, 11, 12, 13)}}
 
@@ -244,7 +249,8 @@ _LIMITS = {', less than': 'below', ', more than': 'above'}   # ends of the names
 
 def _judge_row(quantity, printed, ours, low, high, same_runs, tolerance, decimals):
     side = next((side for end, side in _LIMITS.items() if quantity.endswith(end)), None)
-    if not side or not printed: return judge(printed, ours, low, high, kind_of(quantity), same_runs, tolerance, decimals)
+    if not side or not printed:
+        return judge(printed, ours, low, high, kind_of(quantity), same_runs, tolerance, decimals)
     ends = (None, None) if same_runs else (low, high)
     return judge_words(ours, *ends, **{side: float(printed)}, holds='match')
 
@@ -261,7 +267,7 @@ def add(self: Rows,
         decimals: int = None,    # decimals of the paper's column, where zeros at the end are dropped
         place: str = None,       # for a statement of the text: 'Abstract', 'Section 4.2'
         same_runs: bool = None): # are the runs the paper's own? default: unless the source is 'replication'
-    "Add one number; the verdict follows from the paper's printed value, by the kind of number that the row's name says."
+    "Add one number; the verdict follows from the paper's printed value and the kind of number that the name says."
     known, place = _printed(place) if place else self.printed, place or self.exhibit
     _check_row(place, quantity, known, new, verdict)
     printed = known.get(quantity, '')
@@ -283,7 +289,8 @@ def add_cells(self: Rows,
               source: str = None): # where the other side comes from, if not where the others' does
     "Add the row of printed cells that are data."
     cells = next((c for c in DATA.get(self.exhibit, []) if c.what == what and c.checked), None)
-    if cells is None: raise unknown(f'data of {self.exhibit} with a row', what, [c.what for c in DATA.get(self.exhibit, [])])
+    known = [c.what for c in DATA.get(self.exhibit, []) if c.checked]
+    if cells is None: raise unknown(f'data of {self.exhibit} with a row', what, known)
     n = sum(cells_of(self.exhibit, q) is cells for q in published_numbers(self.exhibit).index)
     said = f'Data: {n} cells are printed, and {cells.checked} can be held against {cells.against}.'
     self.add(cells.row, agree, source=source, note=f'{said} {note}'.strip())
@@ -409,9 +416,11 @@ def gallery(
              markdown_table(by_source(ledger))]
     for exhibit, name in EXHIBITS.items():
         own = ledger[ledger['exhibit'] == exhibit]
-        line = ', '.join(f'{n} {v}' for v, n in counts.loc[exhibit].items() if n) if len(own) else 'judged in another place'
+        count = counts.loc[exhibit].items() if len(own) else []
+        line = ', '.join(f'{n} {v}' for v, n in count if n) or 'judged in another place'
         found = list(_parts(exhibit, name, f'Verdict: {line}.', *where))
-        parts += found or [f'## {exhibit}', f'Verdict: {line}.', f"Not drawn yet. {own['note'].iloc[0] if len(own) else ''}".rstrip()]
+        why = own['note'].iloc[0] if len(own) else ''
+        parts += found or [f'## {exhibit}', f'Verdict: {line}.', f'Not drawn yet. {why}'.rstrip()]
         notes = _notes(own) if found else []
         if notes: parts.append('\n'.join(notes))
     return '\n\n'.join(parts) + '\n'

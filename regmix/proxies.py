@@ -45,8 +45,8 @@ class TrainConfig:
     clip: float = 1.0                # largest norm of a model's gradient
     evals: int = 5                   # how many times each model is measured, evenly spaced, the last at the end
     eval_tokens: int = 4096          # validation tokens of each domain that are used, at most
-    last_tokens: int | dict = 0      # the same at the end, or {domain: tokens, '*': for the others}; 0: as many as before
-    valid: str = 'all'               # what is measured: 'all' held-out text, or its half that regressions may see: 'fit'
+    last_tokens: int | dict = 0      # the same at the end, or {domain: tokens, '*': for the others}; 0: as before
+    valid: str = 'all'               # what is measured: 'all' held-out text, or the half for regressions: 'fit'
     judge_tokens: int | dict = 0     # tokens of the other half, used once, at the end; 0 measures none
     host_tokens: int = 0             # validation tokens of each host, used once, at the end; 0 measures no hosts
     draw: str = 'even'               # how the domains of the sequences are drawn: 'even' or 'random'
@@ -290,9 +290,10 @@ class Validation:
     def __init__(self,
                  corpus: Corpus,
                  config: TrainConfig,   # of it, `context`, `valid` and the numbers of tokens
-                 part: str = 'eval'):   # 'eval', 'last' or 'judge' (by domain), or 'host': those with `host_tokens` of text
+                 part: str = 'eval'):   # 'eval', 'last' or 'judge' (by domain), or 'host' (with `host_tokens`)
         texts, most = texts_measured(corpus, config, part), getattr(config, f'{part}_tokens')
-        parts = [spread_chunks(tokens, config.context, _wanted(most, d) // config.context) for d, tokens in texts.items()]
+        chunks = {d: _wanted(most, d) // config.context for d in texts}
+        parts = [spread_chunks(tokens, config.context, chunks[d]) for d, tokens in texts.items()]
         for (d, tokens), part in zip(texts.items(), parts):
             if not len(part): raise _too_short(d, len(tokens), config.context)
         self.domains = list(texts)

@@ -265,9 +265,10 @@ def test_verdicts_of_what_has_no_printed_number():
 
 
 def test_an_interval_meets_what_a_printed_number_stands_for():
-    assert judge("0.5", 0.40, 0.38, 0.46) == "close" and judge("0.5", 0.40, 0.38, 0.44) == "differs"
+    assert judge("0.5", 0.40, 0.38, 0.46) == "inconclusive" and judge("0.5", 0.40, 0.38, 0.44) == "differs"
     assert judge("0.0", 0.004) == "match" and judge("0.0", 0.004, decimals=3) == "differs"
-    assert judge("0.87", 0.868) == "match" and judge("0.87", 0.868, 0.856, 0.881, decimals=3) == "close"
+    assert judge("0.87", 0.868) == "match" and judge("0.87", 0.868, 0.856, 0.881, "weight", decimals=3) == "close"
+    assert judge("0.87", 0.868, 0.682, 1.0, "weight", decimals=3) == "inconclusive"
 
 
 def test_counts_by_source_lose_no_row(tmp_path):
