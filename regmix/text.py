@@ -176,17 +176,52 @@ class LowestRanks:
         "Return what was kept, lowest rank first."
         return [item for _, _, item in sorted(self.heaps.get(domain, []), key=lambda x: -x[0])]
 
+# %% ../nbs/20_text.ipynb #5c1d7a21
+class _Sample:
+    "Choose a random sample of each domain, and how much of a long document is taken where it leaves the others no place."
+    def __init__(self, budget: float):
+        self.budget = budget
+        self.tries = {most: LowestRanks(budget) for most in (np.inf, budget // 10, budget // 3, budget)}
+
+    def add(self, domain: str, rank: int, size: int):
+        "Offer a document to each try: whole, or no longer than so many bytes."
+        for most, lowest in self.tries.items(): lowest.add(domain, rank, min(size, most))
+
+    def longest(self, domain: str) -> float: # bytes; infinite: none is cut
+        "Return how long a document may be: the first try that uses half of the budget, or else the one that uses most."
+        size = {most: lowest.size[domain] for most, lowest in self.tries.items()}
+        if domain not in self.tries[np.inf].ceiling and size[np.inf] <= self.budget: return np.inf
+        fits = {most: n for most, n in size.items() if n <= self.budget}
+        return next((most for most, n in fits.items() if n >= self.budget / 2), max(fits, key=fits.get))
+
+def _first_bytes(text: str, most: float) -> str:
+    "Cut a text to so many UTF-8 bytes, at the end of a character."
+    return text if most == np.inf else text.encode()[:int(most)].decode(errors='ignore')
+
+def _say_cut(cut: dict[str, list], sample: _Sample, max_bytes: float) -> list[str]:
+    "Say of which domains long documents were cut."
+    some = [f'{d} ({sum(each)} of {len(each)} documents, to {sample.longest(d):,.0f} bytes each)'
+            for d, each in sorted(cut.items()) if any(each)]
+    return [f"long documents were cut, as they fill the limit of {max_bytes:,.0f} bytes a domain: {', '.join(some)}"
+            ] if some else []
+
 # %% ../nbs/20_text.ipynb #4dd90952
 def _capped(self, max_bytes: float) -> Reader: # UTF-8 bytes kept of each domain
     "Return a reader of a fixed random sample of each domain, no larger than `max_bytes` (one more pass over the text)."
     @functools.cache
     def sample():
-        lowest = LowestRanks(max_bytes)
-        for d in self.generate(Problems()): lowest.add(d.domain, hash_text(d.text), len(d.text.encode()))
-        return lowest
+        sample = _Sample(max_bytes)
+        for d in self.generate(Problems()): sample.add(d.domain, hash_text(d.text), len(d.text.encode()))
+        return sample
     def generate(problems):
-        lowest = sample()
-        return (d for d in self.generate(problems) if lowest.takes(d.domain, hash_text(d.text)))
+        cut = {}
+        for d in self.generate(problems):
+            longest = sample().longest(d.domain)
+            if not sample().tries[longest].takes(d.domain, hash_text(d.text)): continue
+            text = _first_bytes(d.text, longest)
+            cut.setdefault(d.domain, []).append(text != d.text)
+            yield d._replace(text=text)
+        problems.notes += _say_cut(cut, sample(), max_bytes)
     return Reader(generate, lambda: {**self.facts, 'capped': int(max_bytes)}, self.strict)
 
 def _as_domain(self,
