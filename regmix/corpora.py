@@ -460,7 +460,7 @@ def _write_tokens(documents: Iterable[Document], tok, eos: int, dtype: str, fold
             else:
                 seen.add(h)
                 yield from split.pieces(d)
-    with tqdm(unit='B', unit_scale=True, disable=not progress, desc='tokens') as bar:
+    with tqdm(unit='B', unit_scale=True, disable=not progress, desc='tokenised') as bar:
         for batch in _batches(fresh()):
             groups = {}
             for d, ids in zip(batch, _encode(tok, [d.text for d in batch], eos)):

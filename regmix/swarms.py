@@ -395,9 +395,10 @@ _META = {'name?': str, 'notes?': [str], 'seeds?': [(int, str, None)], 'prior?': 
          'bytes_per_token?': {str: float}, 'broken?': [{'run': str}]}   # what is read by others; the rest is anything
 
 def _load_folder(folder):
-    "Load what `save_swarm` wrote, or what was trained, each file checked."
+    "Load what `save_swarm` wrote, or what was trained; each file is checked where the folder has a manifest."
     mend, begun = _mend(folder), (folder/'definition.json').is_file()
-    verify(folder, ['swarm.json', 'losses.parquet', 'hosts.parquet'] + ['mixtures.parquet'] * (not begun), mend)
+    tables = ['swarm.json', 'losses.parquet', 'hosts.parquet'] + ['mixtures.parquet'] * (not begun)
+    verify(folder, tables, mend, note=not begun)   # a swarm still grows where it was trained, so it has none there
     meta = read_json(folder/'swarm.json', _META, 'what a swarm says of itself', mend)
     name, hosts = meta.pop('name', folder.name), folder/'hosts.parquet'
     hosts = read_parquet(hosts, ('run',), mend).set_index('run') if hosts.is_file() else None

@@ -48,8 +48,10 @@ def check_domain_name(domain: str,
     good = isinstance(domain, str) and domain.isprintable() and not _NO_NAME.search(domain)
     if good and len(domain.encode()) <= NAME_BYTES: return domain
     where = where if where.isprintable() else repr(where)
+    like = re.sub(r'[\s/=*]+', '_', str(domain)).strip('._')
+    like = like if like.isprintable() and 0 < len(like) <= 40 else 'pile_cc'
     raise ValueError(f"{where}: {some_text(repr(domain))} cannot name a domain: use one word without blanks, "
-                     f"'/', '=' and '*', of at most {NAME_BYTES} bytes, that begins with no dot, such as pile_cc")
+                     f"'/', '=' and '*', of at most {NAME_BYTES} bytes, that begins with no dot, such as {like}")
 
 def some_text(text: str, most: int = 60) -> str:
     "Shorten a text for a message."
@@ -392,6 +394,7 @@ def _why_no_text(path: Path) -> str:
         with _open(path) as f: head = f.read(4096)
     except (*_DAMAGE, ValueError): return ''   # reading it says more
     if not head: return 'empty'
+    if head.startswith(b'%PDF-'): return 'PDF: write its text to a file'
     return 'binary' if b'\0' in head else ''
 
 def _listed(folder: Path, to: Path | None = None) -> list[Path]: # to: the folder that messages begin at
@@ -449,13 +452,22 @@ def _unread(entries: list) -> list[FoundFile]:
     empty = [FoundFile(path, path.name, None, 'a folder without files') for path, files in entries if not files]
     return [f for _, files in entries for f in files if not f.kind] + empty
 
+def _check_names(names: dict[str, str]): # domain -> the file or folder that it comes from
+    "Raise ValueError if some cannot name a domain: one message names them all."
+    wrong = {}
+    for domain, where in names.items():
+        try: check_domain_name(domain, where)
+        except ValueError as e: wrong[domain] = str(e)
+    more = [some_text(repr(d)) for d in list(wrong)[1:]]
+    if wrong: raise ValueError(next(iter(wrong.values())) + (f"; nor can {some_of(more)}" if more else ''))
+
 def _by_domain(entries: list, folder: Path, domains: list | None) -> dict[str, list[FoundFile]]:
     "Sort the files of a folder by the domains that their names say."
     found, kinds = {}, {}
-    for path, files in entries:
-        domain, files = _domain_at(path, domains), [f for f in files if f.kind]
-        if domain is None or not files: continue
-        check_domain_name(domain, path.name)
+    at = [(path, _domain_at(path, domains), [f for f in files if f.kind]) for path, files in entries]
+    at = [each for each in at if each[1] is not None and each[2]]
+    _check_names({domain: path.name for path, domain, _ in at})
+    for path, domain, files in at:
         if kinds.setdefault(domain, os.path.isdir(path)) != os.path.isdir(path):
             raise ValueError(f"{folder.name}: domain {domain!r} is both a subfolder and a file: "
                              "move the file into the subfolder, or rename it")
