@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['NAME_BYTES', 'ROWS', 'TEXTS', 'PACKED', 'GROWTH', 'HARMLESS', 'LONGEST', 'PIECE', 'LINE', 'PILE', 'Document',
-           'hash_text', 'check_domain_name', 'some_text', 'check_case', 'text_fault', 'Problems', 'Reader', 'chain',
-           'LowestRanks', 'option_for', 'domains_named', 'describe_option', 'split_name', 'domain_of_stem', 'FoundFile',
-           'some_of', 'say_unread', 'domain_files', 'field_of', 'say_odd', 'domain_name', 'read_folder', 'read_pile',
+           'hash_text', 'check_domain_name', 'some_text', 'some_of', 'check_case', 'text_fault', 'Problems', 'Reader',
+           'chain', 'LowestRanks', 'option_for', 'domains_named', 'describe_option', 'split_name', 'domain_of_stem',
+           'FoundFile', 'say_unread', 'domain_files', 'field_of', 'say_odd', 'domain_name', 'read_folder', 'read_pile',
            'read_dataset']
 
 # %% ../nbs/20_text.ipynb #1b9d63f2
@@ -56,6 +56,10 @@ def check_domain_name(domain: str,
 def some_text(text: str, most: int = 60) -> str:
     "Shorten a text for a message."
     return text if len(text) <= most else f'{text[:most]}... ({len(text)} characters)'
+
+def some_of(items: list, most: int = 6) -> str:
+    "Join a few of many: 'a, b and 3 more'."
+    return ', '.join(items[:most]) + (f' and {len(items) - most} more' if len(items) > most else '')
 
 def _same(name: str) -> str: return unicodedata.normalize('NFC', name).casefold()
 
@@ -182,11 +186,12 @@ class LowestRanks:
 class _Sample:
     "Choose a random sample of each domain, and how much of a long document is taken where it leaves the others no place."
     def __init__(self, budget: float):
-        self.budget = budget
+        self.budget, self.offered = budget, Counter()   # bytes of each domain, copies counted too
         self.tries = {most: LowestRanks(budget) for most in (np.inf, budget // 10, budget // 3, budget)}
 
     def add(self, domain: str, rank: int, size: int):
         "Offer a document to each try: whole, or no longer than so many bytes."
+        self.offered[domain] += size
         for most, lowest in self.tries.items(): lowest.add(domain, rank, min(size, most))
 
     def longest(self, domain: str) -> float: # bytes; infinite: none is cut
@@ -200,11 +205,19 @@ def _first_bytes(text: str, most: float) -> str:
     "Cut a text to so many UTF-8 bytes, at the end of a character."
     return text if most == np.inf else text.encode()[:int(most)].decode(errors='ignore')
 
-def _say_cut(cut: dict[str, list], sample: _Sample, max_bytes: float) -> list[str]:
+def _say_sampled(sample: _Sample) -> list[str]:
+    "Say of which domains there is more text than was taken, so that nobody takes the sample's shares for the text's."
+    whole = sample.tries[np.inf]
+    more = [f'{d} (of {n:,})' for d, n in sorted(sample.offered.items())
+            if d in whole.ceiling or whole.size[d] > sample.budget]
+    return [f"at most {sample.budget:,.0f} bytes of each domain were taken, so that the shares are those of the sample: "
+            f"{some_of(more)}"] if more else []
+
+def _say_cut(cut: Counter, taken: Counter, sample: _Sample) -> list[str]:
     "Say of which domains long documents were cut."
-    some = [f'{d} ({sum(each)} of {len(each)} documents, to {sample.longest(d):,.0f} bytes each)'
-            for d, each in sorted(cut.items()) if any(each)]
-    return [f"long documents were cut, as they fill the limit of {max_bytes:,.0f} bytes a domain: {', '.join(some)}"
+    some = [f'{d} ({n} of {taken[d]} documents, to {sample.longest(d):,.0f} bytes each)'
+            for d, n in sorted(cut.items()) if n]
+    return [f"long documents were cut, as they fill the limit of {sample.budget:,.0f} bytes a domain: {some_of(some)}"
             ] if some else []
 
 # %% ../nbs/20_text.ipynb #4dd90952
@@ -216,14 +229,15 @@ def _capped(self, max_bytes: float) -> Reader: # UTF-8 bytes kept of each domain
         for d in self.generate(Problems()): sample.add(d.domain, hash_text(d.text), len(d.text.encode()))
         return sample
     def generate(problems):
-        cut = {}
+        taken, cut = Counter(), Counter()   # documents of each domain
         for d in self.generate(problems):
             longest = sample().longest(d.domain)
             if not sample().tries[longest].takes(d.domain, hash_text(d.text)): continue
             text = _first_bytes(d.text, longest)
-            cut.setdefault(d.domain, []).append(text != d.text)
+            taken[d.domain] += 1
+            cut[d.domain] += text != d.text
             yield d._replace(text=text)
-        problems.notes += _say_cut(cut, sample(), max_bytes)
+        problems.notes += _say_sampled(sample()) + _say_cut(cut, taken, sample())
     return Reader(generate, lambda: {**self.facts, 'capped': int(max_bytes)}, self.strict)
 
 def _as_domain(self,
@@ -419,10 +433,6 @@ def _files_at(path: Path, folder: Path) -> list[FoundFile]:
     return [_found(p, folder) for p in sorted(_inside(path, folder))]
 
 # %% ../nbs/20_text.ipynb #223f151c
-def some_of(items: list, most: int = 6) -> str:
-    "Join a few of many: 'a, b and 3 more'."
-    return ', '.join(items[:most]) + (f' and {len(items) - most} more' if len(items) > most else '')
-
 def say_unread(files: list[FoundFile]) -> list[str]: # a line for each reason
     "Say which files were not read, and why."
     by_reason = {}

@@ -629,6 +629,7 @@ def test_a_long_document_leaves_others_their_place_in_a_sample_by_size(tmp_path)
         assert 1500 <= sum(sizes["log"]) <= 3000 and len(sizes["log"]) > 3, sizes
         assert sizes["one"] == [3000]
         note, = [n for n in reader.problems.notes if "long documents were cut" in n]
+        assert any("at most 3,000 bytes" in n and ", one (of 60,000)" in n for n in reader.problems.notes)
         assert "limit of 3,000 bytes a domain" in note and "one (1 of 1 documents, to 3,000 bytes each)" in note
         assert sorted(x.text for x in reader) == sorted(x.text for x in found)
 
