@@ -184,7 +184,7 @@ class LowestRanks:
 
 # %% ../nbs/20_text.ipynb #5c1d7a21
 class _Sample:
-    "Choose a random sample of each domain, and how much of a long document is taken where it leaves the others no place."
+    "Choose a random sample of each domain, and cut long documents where they leave the others no place."
     def __init__(self, budget: float):
         self.budget, self.offered = budget, Counter()   # bytes of each domain, copies counted too
         self.tries = {most: LowestRanks(budget) for most in (np.inf, budget // 10, budget // 3, budget)}
@@ -201,6 +201,7 @@ class _Sample:
         fits = {most: n for most, n in size.items() if n <= self.budget}
         return next((most for most, n in fits.items() if n >= self.budget / 2), max(fits, key=fits.get))
 
+# %% ../nbs/20_text.ipynb #5c1d7a23
 def _first_bytes(text: str, most: float) -> str:
     "Cut a text to so many UTF-8 bytes, at the end of a character."
     return text if most == np.inf else text.encode()[:int(most)].decode(errors='ignore')
@@ -210,15 +211,15 @@ def _say_sampled(sample: _Sample) -> list[str]:
     whole = sample.tries[np.inf]
     more = [f'{d} (of {n:,})' for d, n in sorted(sample.offered.items())
             if d in whole.ceiling or whole.size[d] > sample.budget]
-    return [f"at most {sample.budget:,.0f} bytes of each domain were taken, so that the shares are those of the sample: "
-            f"{some_of(more)}"] if more else []
+    told = f'at most {sample.budget:,.0f} bytes of each domain were taken, so that the shares are those of the sample'
+    return [f'{told}: {some_of(more)}'] if more else []
 
 def _say_cut(cut: Counter, taken: Counter, sample: _Sample) -> list[str]:
     "Say of which domains long documents were cut."
     some = [f'{d} ({n} of {taken[d]} documents, to {sample.longest(d):,.0f} bytes each)'
             for d, n in sorted(cut.items()) if n]
-    return [f"long documents were cut, as they fill the limit of {sample.budget:,.0f} bytes a domain: {some_of(some)}"
-            ] if some else []
+    told = f'long documents were cut, as they fill the limit of {sample.budget:,.0f} bytes a domain'
+    return [f'{told}: {some_of(some)}'] if some else []
 
 # %% ../nbs/20_text.ipynb #4dd90952
 def _capped(self, max_bytes: float) -> Reader: # UTF-8 bytes kept of each domain
