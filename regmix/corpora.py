@@ -465,7 +465,7 @@ def _write_tokens(documents: Iterable[Document], tok, eos: int, dtype: str, fold
             else:
                 seen.add(h)
                 yield from split.pieces(d)
-    with tqdm(unit='B', unit_scale=True, disable=not progress, desc='tokens') as bar:
+    with tqdm(unit='B', unit_scale=True, disable=not progress, desc='tokenised') as bar:
         for batch in _batches(fresh()):
             groups = {}
             for d, ids in zip(batch, _encode(tok, [d.text for d in batch], eos)):
@@ -687,11 +687,12 @@ def _warn(notes: list):
     for n in notes: warnings.warn(n, stacklevel=3)
 
 def _warn_of_bad_lines(name: str, made: dict):
-    "Say how many lines of a text could not be read."
+    "Say how many rows and files of text could not be read, and where the first few are."
     bad = sum(f['bad_lines'] for f in made['domains'].values())
     if not bad: return
-    warnings.warn(f"{name}: {bad} bad lines were skipped, the first: {made['problems'][0]} (more in corpus.json)",
-                  stacklevel=3)
+    many = f'{bad} rows or files were' if bad > 1 else '1 row or file was'
+    where = '; '.join(made['problems'][:2]) + (f' (more in corpus.json of {name})' if bad > 2 else '')
+    warnings.warn(f"{many} not read: {where}", stacklevel=3)
 
 # %% ../nbs/25_corpora.ipynb #3c3cc35d
 class Corpus:

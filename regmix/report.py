@@ -717,7 +717,9 @@ def _headline(fit, told):
     changes = [_change(fit.metrics[t].label, p) for t, p in (told.get('predicted') or {}).items()
                if t in fit.metrics and p.get('under the prior') is not None]
     if changes: parts.append(_list(changes))
-    set_to = {k: v for k, v in (told.get('settings') or {}).items() if v not in (None, [], {}, False)}
+    settings = (told.get('settings') or {}).items()
+    set_to = {k: v for k, v in settings if v or k == 'guard' and v is not None}   # a guard of 0 is one
+    set_to |= {k: f'{v:,.12g}' for k, v in set_to.items() if isinstance(v, float)}
     asked = '; '.join(f'{k.replace("_", " ")} {v}' for k, v in set_to.items())
     if asked: parts.append(f'<p>Asked for: {html.escape(asked)}.</p>')
     return parts

@@ -400,10 +400,10 @@ _META = {'name?': str, 'notes?': [str], 'seeds?': [(int, str, None)], 'prior?': 
          'bytes_per_token?': {str: float}, 'broken?': [{'run': str}]}   # what is read by others; the rest is anything
 
 def _load_folder(folder):
-    "Load what `save_swarm` wrote, or what was trained, each file checked."
+    "Load what `save_swarm` wrote, or what was trained; each file is checked where the folder has a manifest."
     mend, begun = _mend(folder), (folder/'definition.json').is_file()
     once = [f'{k}.parquet' for k in ONCE]
-    verify(folder, ['swarm.json', 'losses.parquet', *once] + ['mixtures.parquet'] * (not begun), mend)
+    verify(folder, ['swarm.json', 'losses.parquet', *once] + ['mixtures.parquet'] * (not begun), mend, note=not begun)
     meta = read_json(folder/'swarm.json', _META, 'what a swarm says of itself', mend)
     name, there = meta.pop('name', folder.name), {k: folder/f'{k}.parquet' for k in ONCE}
     once = {k: read_parquet(p, ('run',), mend).set_index('run') for k, p in there.items() if p.is_file()}

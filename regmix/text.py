@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['NAME_BYTES', 'ROWS', 'TEXTS', 'PACKED', 'GROWTH', 'HARMLESS', 'LONGEST', 'PIECE', 'LINE', 'PILE', 'Document',
-           'hash_text', 'check_domain_name', 'some_text', 'check_case', 'text_fault', 'Problems', 'Reader', 'chain',
-           'LowestRanks', 'option_for', 'domains_named', 'describe_option', 'split_name', 'domain_of_stem', 'FoundFile',
-           'some_of', 'say_unread', 'domain_files', 'field_of', 'say_odd', 'domain_name', 'read_folder', 'read_pile',
+           'hash_text', 'check_domain_name', 'some_text', 'some_of', 'check_case', 'text_fault', 'Problems', 'Reader',
+           'chain', 'LowestRanks', 'option_for', 'domains_named', 'describe_option', 'split_name', 'domain_of_stem',
+           'FoundFile', 'say_unread', 'domain_files', 'field_of', 'say_odd', 'domain_name', 'read_folder', 'read_pile',
            'read_dataset']
 
 # %% ../nbs/20_text.ipynb #1b9d63f2
@@ -48,12 +48,18 @@ def check_domain_name(domain: str,
     good = isinstance(domain, str) and domain.isprintable() and not _NO_NAME.search(domain)
     if good and len(domain.encode()) <= NAME_BYTES: return domain
     where = where if where.isprintable() else repr(where)
+    like = re.sub(r'[\s/=*]+', '_', str(domain)).strip('._')
+    like = like if like.isprintable() and 0 < len(like) <= 40 else 'pile_cc'
     raise ValueError(f"{where}: {some_text(repr(domain))} cannot name a domain: use one word without blanks, "
-                     f"'/', '=' and '*', of at most {NAME_BYTES} bytes, that begins with no dot, such as pile_cc")
+                     f"'/', '=' and '*', of at most {NAME_BYTES} bytes, that begins with no dot, such as {like}")
 
 def some_text(text: str, most: int = 60) -> str:
     "Shorten a text for a message."
     return text if len(text) <= most else f'{text[:most]}... ({len(text)} characters)'
+
+def some_of(items: list, most: int = 6) -> str:
+    "Join a few of many: 'a, b and 3 more'."
+    return ', '.join(items[:most]) + (f' and {len(items) - most} more' if len(items) > most else '')
 
 def _same(name: str) -> str: return unicodedata.normalize('NFC', name).casefold()
 
@@ -176,17 +182,63 @@ class LowestRanks:
         "Return what was kept, lowest rank first."
         return [item for _, _, item in sorted(self.heaps.get(domain, []), key=lambda x: -x[0])]
 
+# %% ../nbs/20_text.ipynb #5c1d7a21
+class _Sample:
+    "Choose a random sample of each domain, and cut long documents where they leave the others no place."
+    def __init__(self, budget: float):
+        self.budget, self.offered = budget, Counter()   # bytes of each domain, copies counted too
+        self.tries = {most: LowestRanks(budget) for most in (np.inf, budget // 10, budget // 3, budget)}
+
+    def add(self, domain: str, rank: int, size: int):
+        "Offer a document to each try: whole, or no longer than so many bytes."
+        self.offered[domain] += size
+        for most, lowest in self.tries.items(): lowest.add(domain, rank, min(size, most))
+
+    def longest(self, domain: str) -> float: # bytes; infinite: none is cut
+        "Return how long a document may be: the first try that uses half of the budget, or else the one that uses most."
+        size = {most: lowest.size[domain] for most, lowest in self.tries.items()}
+        if domain not in self.tries[np.inf].ceiling and size[np.inf] <= self.budget: return np.inf
+        fits = {most: n for most, n in size.items() if n <= self.budget}
+        return next((most for most, n in fits.items() if n >= self.budget / 2), max(fits, key=fits.get))
+
+# %% ../nbs/20_text.ipynb #5c1d7a23
+def _first_bytes(text: str, most: float) -> str:
+    "Cut a text to so many UTF-8 bytes, at the end of a character."
+    return text if most == np.inf else text.encode()[:int(most)].decode(errors='ignore')
+
+def _say_sampled(sample: _Sample) -> list[str]:
+    "Say of which domains there is more text than was taken, so that nobody takes the sample's shares for the text's."
+    whole = sample.tries[np.inf]
+    more = [f'{d} (of {n:,})' for d, n in sorted(sample.offered.items())
+            if d in whole.ceiling or whole.size[d] > sample.budget]
+    told = f'at most {sample.budget:,.0f} bytes of each domain were taken, so that the shares are those of the sample'
+    return [f'{told}: {some_of(more)}'] if more else []
+
+def _say_cut(cut: Counter, taken: Counter, sample: _Sample) -> list[str]:
+    "Say of which domains long documents were cut."
+    some = [f'{d} ({n} of {taken[d]} documents, to {sample.longest(d):,.0f} bytes each)'
+            for d, n in sorted(cut.items()) if n]
+    told = f'long documents were cut, as they fill the limit of {sample.budget:,.0f} bytes a domain'
+    return [f'{told}: {some_of(some)}'] if some else []
+
 # %% ../nbs/20_text.ipynb #4dd90952
 def _capped(self, max_bytes: float) -> Reader: # UTF-8 bytes kept of each domain
     "Return a reader of a fixed random sample of each domain, no larger than `max_bytes` (one more pass over the text)."
     @functools.cache
     def sample():
-        lowest = LowestRanks(max_bytes)
-        for d in self.generate(Problems()): lowest.add(d.domain, hash_text(d.text), len(d.text.encode()))
-        return lowest
+        sample = _Sample(max_bytes)
+        for d in self.generate(Problems()): sample.add(d.domain, hash_text(d.text), len(d.text.encode()))
+        return sample
     def generate(problems):
-        lowest = sample()
-        return (d for d in self.generate(problems) if lowest.takes(d.domain, hash_text(d.text)))
+        taken, cut = Counter(), Counter()   # documents of each domain
+        for d in self.generate(problems):
+            longest = sample().longest(d.domain)
+            if not sample().tries[longest].takes(d.domain, hash_text(d.text)): continue
+            text = _first_bytes(d.text, longest)
+            taken[d.domain] += 1
+            cut[d.domain] += text != d.text
+            yield d._replace(text=text)
+        problems.notes += _say_sampled(sample()) + _say_cut(cut, taken, sample())
     return Reader(generate, lambda: {**self.facts, 'capped': int(max_bytes)}, self.strict)
 
 def _as_domain(self,
@@ -357,6 +409,7 @@ def _why_no_text(path: Path) -> str:
         with _open(path) as f: head = f.read(4096)
     except (*_DAMAGE, ValueError): return ''   # reading it says more
     if not head: return 'empty'
+    if head.startswith(b'%PDF-'): return 'PDF: write its text to a file'
     return 'binary' if b'\0' in head else ''
 
 def _listed(folder: Path, to: Path | None = None) -> list[Path]: # to: the folder that messages begin at
@@ -381,10 +434,6 @@ def _files_at(path: Path, folder: Path) -> list[FoundFile]:
     return [_found(p, folder) for p in sorted(_inside(path, folder))]
 
 # %% ../nbs/20_text.ipynb #223f151c
-def some_of(items: list, most: int = 6) -> str:
-    "Join a few of many: 'a, b and 3 more'."
-    return ', '.join(items[:most]) + (f' and {len(items) - most} more' if len(items) > most else '')
-
 def say_unread(files: list[FoundFile]) -> list[str]: # a line for each reason
     "Say which files were not read, and why."
     by_reason = {}
@@ -414,13 +463,22 @@ def _unread(entries: list) -> list[FoundFile]:
     empty = [FoundFile(path, path.name, None, 'a folder without files') for path, files in entries if not files]
     return [f for _, files in entries for f in files if not f.kind] + empty
 
+def _check_names(names: dict[str, str]): # domain -> the file or folder that it comes from
+    "Raise ValueError if some cannot name a domain: one message names them all."
+    wrong = {}
+    for domain, where in names.items():
+        try: check_domain_name(domain, where)
+        except ValueError as e: wrong[domain] = str(e)
+    more = [some_text(repr(d)) for d in list(wrong)[1:]]
+    if wrong: raise ValueError(next(iter(wrong.values())) + (f"; nor can {some_of(more)}" if more else ''))
+
 def _by_domain(entries: list, folder: Path, domains: list | None) -> dict[str, list[FoundFile]]:
     "Sort the files of a folder by the domains that their names say."
     found, kinds = {}, {}
-    for path, files in entries:
-        domain, files = _domain_at(path, domains), [f for f in files if f.kind]
-        if domain is None or not files: continue
-        check_domain_name(domain, path.name)
+    at = [(path, _domain_at(path, domains), [f for f in files if f.kind]) for path, files in entries]
+    at = [each for each in at if each[1] is not None and each[2]]
+    _check_names({domain: path.name for path, domain, _ in at})
+    for path, domain, files in at:
         if kinds.setdefault(domain, os.path.isdir(path)) != os.path.isdir(path):
             raise ValueError(f"{folder.name}: domain {domain!r} is both a subfolder and a file: "
                              "move the file into the subfolder, or rename it")

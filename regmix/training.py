@@ -108,7 +108,9 @@ def _write_definition(folder, definition, mixtures):
 
 # %% ../nbs/45_training.ipynb #59c98f7e
 def _another(folder, differ):
-    return (f'{folder}: holds another swarm, begun with other {", ".join(differ)}; nothing was changed. '
+    corpus = any(d.startswith('corpus ') for d in differ)
+    why = ' (the text, its limit of bytes, its vocabulary or another option of reading it)' if corpus else ''
+    return (f'{folder}: holds another swarm, begun with other {", ".join(differ)}{why}; nothing was changed. '
             'A swarm is fixed once it is begun: call with what it was begun with, train in another folder, '
             'add further mixtures to it (--add), or throw it away (--overwrite); in Python add=True, overwrite=True')
 

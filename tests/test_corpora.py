@@ -206,7 +206,7 @@ def test_bad_lines_are_counted_and_located(tmp_path):
     f = folder(tmp_path)
     with open(f/"law-1.jsonl", "ab") as g: g.write(b'{"text": "cut o\n{"text": "caf\xe9"}\n\n{"title": "x"}\n{"text": 3}\n{"text": "  "}\n{"text": "\\ud800"}\n[1]\n')
     (f/"books"/"latin.txt").write_bytes(b"one\ntw\xf6\n")
-    with pytest.warns(UserWarning, match="8 bad lines were skipped, the first: books/latin.txt, line 2: invalid UTF-8 at byte 6"):
+    with pytest.warns(UserWarning, match="8 rows or files were not read: books/latin.txt, line 2: invalid UTF-8 at byte 6"):
         corpus = build_corpus(read_folder(f), tmp_path/"c", **SMALL)
     assert [corpus.facts(d)["bad_lines"] for d in ("books", "law")] == [1, 7]
     assert any("law-1.jsonl, line 31: broken JSON" in p for p in corpus.manifest["problems"])

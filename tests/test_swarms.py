@@ -137,6 +137,16 @@ def test_mixtures_with_swapped_names_are_refused(tmp_path, swap):
     with pytest.raises(ValueError, match="mixtures.parquet: not the mixtures that definition.json stands for"): load_swarm(home)
 
 
+def test_only_a_folder_that_should_have_a_manifest_is_noted_for_having_none(tmp_path, recwarn):
+    "A swarm still grows where it was trained; a copy of its tables was written whole, with a manifest."
+    home, mixtures = begun(tmp_path)
+    (home/"manifest.json").unlink(missing_ok=True)
+    load_swarm(home)
+    assert not recwarn.list
+    (home/"definition.json").unlink()
+    with pytest.warns(UserWarning, match="has no manifest.json"): load_swarm(home)
+
+
 def test_rows_that_somebody_is_adding_do_not_count_yet(tmp_path):
     home, mixtures = begun(tmp_path)
     more = pd.concat([mixtures, mixtures.iloc[:1].rename({"r0": "new"})])

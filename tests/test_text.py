@@ -611,4 +611,36 @@ def test_a_folder_of_programs_and_licences_is_sampled_without_an_option(tmp_path
     (tmp_path/"deb"/"headers"/"latin.h").write_bytes(b"/* caf\xe9 */")
     out, err, code = ask("sample", "deb", "--n", 3, "--vocab-size", 300, "--out", "m.csv", "--json")
     assert code == 0 and json.loads(out)["domains"] == ["changelogs", "headers", "licences", "python"], err
-    for line in ("1 file not read (empty): python/lib/__init__.py", "29 of 160 documents are exact copies", "29 of 40 in changelogs", "1 bad lines were skipped, the first: headers/latin.h", "held out by rank"): assert line in err, line
+    for line in ("1 file not read (empty): python/lib/__init__.py", "29 of 160 documents are exact copies", "29 of 40 in changelogs", "1 row or file was not read: headers/latin.h", "held out by rank"): assert line in err, line
+
+
+def test_a_long_document_leaves_others_their_place_in_a_sample_by_size(tmp_path):
+    "Wherever the long one ranks, half of the limit is used and more than one document is read; what was cut is named."
+    for seed in range(6):
+        f = tmp_path/f"f{seed}"
+        (f/"log").mkdir(parents=True)
+        (f/"one").mkdir()
+        for i in range(60): (f/"log"/f"{i}.txt").write_text(f"{seed}-{i} " + "é" * 150)
+        for i in range(3): (f/"log"/f"long{i}.txt").write_text(f"{seed}-{i} " + "é" * 4000)
+        (f/"one"/"book.txt").write_text("ü" * 30_000)
+        reader = read_folder(f).capped(3000)
+        found = list(reader)
+        sizes = {d: [len(x.text.encode()) for x in found if x.domain == d] for d in ("log", "one")}
+        assert 1500 <= sum(sizes["log"]) <= 3000 and len(sizes["log"]) > 3, sizes
+        assert sizes["one"] == [3000]
+        note, = [n for n in reader.problems.notes if "long documents were cut" in n]
+        assert any("at most 3,000 bytes" in n and ", one (of 60,000)" in n for n in reader.problems.notes)
+        assert "limit of 3,000 bytes a domain" in note and "one (1 of 1 documents, to 3,000 bytes each)" in note
+        assert sorted(x.text for x in reader) == sorted(x.text for x in found)
+
+
+def test_every_folder_whose_name_will_not_do_is_named_at_once(tmp_path):
+    for name in ("Perl é", "three docs", "fine_é"):
+        (tmp_path/name).mkdir()
+        (tmp_path/name/"a.txt").write_text("text")
+        (tmp_path/name/"b.pdf").write_bytes(b"%PDF-1.4 only ASCII")
+    with pytest.raises(ValueError, match="'Perl é' cannot name a domain: .* such as Perl_é; nor can 'three docs'"): read_folder(tmp_path)
+    for name in ("Perl é", "three docs"): (tmp_path/name).rename(tmp_path/name.replace(" ", "_"))
+    reader = read_folder(tmp_path)
+    assert {d.domain: d.text for d in reader} == dict.fromkeys(("Perl_é", "three_docs", "fine_é"), "text")
+    assert any("3 files not read (PDF: write its text to a file)" in n for n in reader.problems.notes)
