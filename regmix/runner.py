@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['KINDS', 'THREADS', 'LATE', 'FITTING', 'PARAMS', 'PAGES', 'parameters', 'check_value', 'check_parameters', 'Section',
            'sections', 'needs', 'graph', 'modules', 'data_files', 'reads_authors', 'digest', 'digests', 'fresh',
-           'NotebookFailed', 'execute', 'Outcome', 'run', 'build', 'as_numbers', 'perform', 'last_words', 'main']
+           'NotebookFailed', 'execute', 'Outcome', 'end_workers', 'run', 'build', 'as_numbers', 'perform', 'last_words',
+           'main']
 
 # %% ../nbs/92_runner.ipynb #7a90c3e3
 import signal
@@ -384,6 +385,11 @@ def _one_thread():
     except ImportError: return
     threadpool_limits(1)
 
+def end_workers():
+    "End the workers that joblib keeps: this process would wait for them, and idle ones stay for five minutes."
+    loky = sys.modules.get('joblib.externals.loky')
+    if loky: loky.get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
 def _child(section, warm, cores_each, pipe):
     _die_with_parent()
     os.environ.update(THREADS, REGMIX_CORES=str(cores_each), PYDEVD_DISABLE_FILE_VALIDATION='1')
@@ -393,8 +399,7 @@ def _child(section, warm, cores_each, pipe):
         found = _outcome(section, warm)
     except BaseException as e: found = Outcome('failed', f'{section.notebook}: {type(e).__name__}: {e}')
     pipe.send(astuple(found))
-    loky = sys.modules.get('joblib.externals.loky')
-    if loky: loky.get_reusable_executor().shutdown(wait=True, kill_workers=True)   # idle workers stay for five minutes
+    end_workers()
 
 # %% ../nbs/92_runner.ipynb #5a25fa31
 _fork = multiprocessing.get_context('fork' if 'fork' in multiprocessing.get_all_start_methods() else 'spawn')

@@ -15,7 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 from regmix.cli import app
-from regmix.runner import execute, last_words, main, perform
+from regmix.runner import last_words, main, perform
+from toys import execute_page
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT/"nbs/walkthrough/your_corpus.ipynb"
@@ -36,7 +37,7 @@ def walked(tmp_path_factory, processes):
         (room/"my text"/f"{d}-0.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     before = set((ROOT/"build/corpora").glob("my*text-*"))
     given = {**TOY, "text": str(room/"my text"), "text_field": "body", "folder": str(room/"out")}
-    walk = processes.Process(target=execute, args=(PAGE, room/"page.ipynb", given))
+    walk = processes.Process(target=execute_page, args=(PAGE, room/"page.ipynb", given))
     walk.start()
     walk.join()
     nb = nbformat.read(room/"page.ipynb", 4)

@@ -17,9 +17,7 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["toys", "nbdev.test", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "scipy.stats",
                                   "sklearn.linear_model", "sklearn.model_selection", "lightgbm", "distributed",
                                   "regmix.training", "regmix.laws", "regmix.forests", "seaborn", "papermill",
-                                  "torch._dynamo",   # what every optimiser imports when it is made
-                                  "transformers.models.auto.modeling_auto",
-                                  "transformers.models.llama.modeling_llama"])
+                                  "torch._dynamo"])   # the last: what every optimiser imports when it is made
 
 
 def train_at_once(*given, **options):
@@ -28,6 +26,13 @@ def train_at_once(*given, **options):
     sleep = time.sleep
     time.sleep = lambda seconds: sleep(min(seconds, 0.05))
     train_swarm(*given, **options)
+
+
+def execute_page(*given):
+    "Execute a notebook in a process that is there for it alone."
+    from regmix.runner import end_workers, execute
+    try: execute(*given)
+    finally: end_workers()
 
 
 def run_script(said, script, *argv):
