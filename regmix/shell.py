@@ -58,7 +58,8 @@ def say(
 ):
     "Write one line to standard error."
     if sys.stderr is None: return   # closed
-    try: print(f'{name}: {" ".join(str(text).split())}', file=sys.stderr, flush=True)
+    line = _IN_PYTHON.sub('', ' '.join(str(text).split()))
+    try: print(f'{name}: {line}', file=sys.stderr, flush=True)
     except OSError: _to_nowhere(sys.stderr)
 
 # %% ../nbs/06_shell.ipynb #06a0c00e
