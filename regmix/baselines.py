@@ -9,7 +9,7 @@ __all__ = ['BANDS', 'NEEDS', 'METHODS', 'token_share', 'uniform', 'target_only',
            'swarm_flops', 'doremi_flops', 'scoring_flops', 'Setup', 'Chosen', 'Method', 'pick_methods']
 
 # %% ../nbs/75_baselines.ipynb #bb859465
-import hashlib, math
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 
 from .corpora import Corpus, document_bounds, filter_corpus, load_corpus
-from .files import unknown, write_file
+from .files import sha256_of, unknown, write_file
 from .mixtures import distance
 from .models import ModelConfig, cross_entropy, hidden, model_config, token_losses, train_flops
 from .paper import canonical, load_table
@@ -287,7 +287,7 @@ class DoReMi:
         path = Path(self.reference)/'definition.json'
         if not path.is_file():
             raise FileNotFoundError(f'{path}: there is no reference model: train one first, with keep=True')
-        object.__setattr__(self, 'made', hashlib.sha256(path.read_bytes()).hexdigest()[:16])
+        object.__setattr__(self, 'made', sha256_of(path)[:16])
 
     def check(self, corpus, mixtures, config):   # before anything is trained
         d = mixtures.shape[1]

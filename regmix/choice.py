@@ -10,7 +10,7 @@ __all__ = ['COLUMNS', 'RULE', 'GIVEN', 'FORMAT', 'too_few', 'independent', 'lack
            'score_unseen', 'measured_on', 'write_fit', 'save_fit', 'load_fit']
 
 # %% ../nbs/57_choice.ipynb #afa860e9
-import hashlib, json, time, warnings
+import json, time, warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from .files import (Damaged, misfit, read_json, read_parquet, recover, unknown, verify, versions, whole_folder,
-                          write_file)
+from .files import (Damaged, digest_of, misfit, read_json, read_parquet, recover, unknown, verify, versions,
+                          whole_folder, write_file)
 from .laws import LAWS, law_named
 from .measures import draws_interval, evaluate, resamples, rho_interval
 from .regression import MixtureRegressor, curve_draws
@@ -413,7 +413,7 @@ def _best_run(self: Fit, target: str) -> str:
 def _digest(self: Fit) -> str:  # of the data, to tell whether something belongs to this fit
     names = [self.domains, self.targets, list(self.mixtures.index)]
     parts = [*names, self.mixtures.to_numpy().tolist(), self.values.to_numpy().tolist()]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return digest_of(json.dumps(parts))
 
 Fit.predict, Fit.losses, Fit.digest = _predict, property(_losses), property(_digest)
 Fit.as_measured, Fit.best_run = _as_measured, _best_run

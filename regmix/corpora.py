@@ -801,15 +801,26 @@ def _hosts(self: Corpus, domain: str) -> pd.DataFrame: # index host; tokens, doc
     t = pd.DataFrame({'tokens': g.length.sum(), 'documents': g.size(), 'bytes': g.bytes.sum()})
     return t.sort_values('tokens', ascending=False, kind='stable')
 
+def _tokens_in(tokens: np.ndarray, docs: pd.DataFrame) -> np.ndarray: # (tokens,) ids
+    "Return the tokens of some documents, one after the other."
+    return np.concatenate([tokens[s:s + n] for s, n in zip(docs.start, docs.length)])
+
+def _tokens_by_host(self: Corpus, domain: str) -> dict[str, np.ndarray]: # host: (tokens,) ids; most tokens first
+    "Return the validation tokens of every host."
+    tokens = self.tokens(domain, 'valid')
+    found = {host: _tokens_in(tokens, docs) for host, docs in self.documents(domain).groupby('host')}
+    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+
 def _tokens_of_host(self: Corpus, domain: str, host: str) -> np.ndarray: # (tokens,) ids
     "Return the validation tokens of one host, document after document."
     docs, tokens = self.documents(domain).query('host == @host'), self.tokens(domain, 'valid')
     if docs.empty:
         raise ValueError(f"{self.name}: domain {domain!r} has no validation documents of host {host!r}; "
                          "`hosts` lists those it has")
-    return np.concatenate([tokens[s:s + n] for s, n in zip(docs.start, docs.length)])
+    return _tokens_in(tokens, docs)
 
-Corpus.documents, Corpus.hosts, Corpus.tokens_of_host = _documents, _hosts, _tokens_of_host
+Corpus.documents, Corpus.hosts = _documents, _hosts
+Corpus.tokens_by_host, Corpus.tokens_of_host = _tokens_by_host, _tokens_of_host
 
 # %% ../nbs/25_corpora.ipynb #7a1c0e55
 HALVES = 'fit', 'judge'
@@ -835,8 +846,7 @@ def _half(self: Corpus, domain: str,
     key = docs.origin if docs.origin.nunique() > 1 else docs.start
     sizes = docs.groupby(key).length.sum()   # in the order of the key
     fit = key.map(pd.Series(_in_fit(sizes.to_numpy()), sizes.index))
-    mine = docs[fit == (half == 'fit')]
-    return np.concatenate([tokens[s:s + n] for s, n in zip(mine.start, mine.length)])
+    return _tokens_in(tokens, docs[fit == (half == 'fit')])
 
 Corpus.half = _half
 

@@ -16,8 +16,9 @@ import regmix
 # %% auto #0
 __all__ = ['ROOT', 'DATA', 'FIGURES', 'BUILD', 'WRITTEN', 'MANIFEST', 'FITTED_WITH', 'clear_leftovers', 'recover', 'DiskFull',
            'whole_file', 'write_file', 'sha256_of', 'digest_of', 'safe_name', 'inside', 'misfit', 'sealed', 'Damaged',
-           'read_json', 'read_parquet', 'seal', 'verify', 'refuse_taken', 'whole_folder', 'versions', 'NoResult',
-           'Result', 'new_result', 'write_tables', 'save_result', 'load_result', 'cores', 'unknown', 'moved']
+           'refuse_twice', 'read_json', 'read_parquet', 'seal', 'verify', 'refuse_taken', 'whole_folder', 'versions',
+           'NoResult', 'Result', 'new_result', 'write_tables', 'save_result', 'load_result', 'cores', 'unknown',
+           'moved']
 
 # %% ../nbs/05_files.ipynb #34060de1
 ROOT = Path(regmix.__file__).resolve().parent.parent  # the repository
@@ -282,8 +283,10 @@ def _unsealed(value, path, mend):
 class Damaged(ValueError):
     "A file is not as it was written."
 
-def _once(pairs):
-    "Make an object of its entries, none of which comes twice."
+def refuse_twice(
+    pairs: list,  # names and values, as `json.loads` gives them to its `object_pairs_hook`
+) -> dict:
+    "Make an object of its entries; raise ValueError if a name comes twice."
     value = dict(pairs)
     if len(value) == len(pairs): return value
     names = [k for k, _ in pairs]
@@ -291,7 +294,7 @@ def _once(pairs):
 
 def _parsed(data: bytes):
     "Read JSON, or raise ValueError that says why it is none."
-    try: value = json.loads(data.decode('utf-8-sig'), object_pairs_hook=_once)
+    try: value = json.loads(data.decode('utf-8-sig'), object_pairs_hook=refuse_twice)
     except UnicodeDecodeError as e: raise ValueError(f'byte {e.start} is no UTF-8') from None
     except RecursionError: raise ValueError('it is nested too deeply') from None
     try:

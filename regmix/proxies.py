@@ -271,8 +271,8 @@ def texts_by_host(
     "Find the validation text of every host that has enough of it; raise ValueError if there is none."
     found = {}
     for d in corpus.domains:
-        for host, n in corpus.hosts(d)['tokens'].items():
-            if n > config.host_tokens: found[f'{d}/{host}'] = corpus.tokens_of_host(d, host)
+        for host, tokens in corpus.tokens_by_host(d).items():
+            if len(tokens) > config.host_tokens: found[f'{d}/{host}'] = tokens
     if not found:
         raise ValueError(f'host_tokens={config.host_tokens}: no host in the validation text of {corpus.name!r} '
                          'has more tokens than that; measure fewer, or 0 for no hosts')

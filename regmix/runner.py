@@ -16,7 +16,7 @@ if __name__ == '__main__' and '__file__' in globals() and signal.getsignal(signa
     signal.signal(signal.SIGINT, signal.SIG_DFL)   # Ctrl-C ends the imports below without a traceback
 
 # %% ../nbs/92_runner.ipynb #4051c873
-import argparse, ast, ctypes, hashlib, importlib, json, multiprocessing, os, re, shlex, signal, sys, time
+import argparse, ast, ctypes, importlib, json, multiprocessing, os, re, shlex, signal, sys, time
 from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from graphlib import TopologicalSorter
@@ -24,7 +24,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from . import files
-from .files import BUILD, DATA, FIGURES, ROOT, cores, sha256_of, unknown, write_file
+from .files import BUILD, DATA, FIGURES, ROOT, cores, digest_of, sha256_of, unknown, write_file
 from .shell import run_main
 
 # %% ../nbs/92_runner.ipynb #d70ae828
@@ -243,7 +243,7 @@ def digest(
     parts = dict(code=source, given=section.given, behind=behind, versions=_versions(),
                  modules=_hashes(ROOT/'regmix'/f'{m}.py' for m in modules(source)),
                  data=_hashes(data_files(_whole_text(section))))
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return digest_of(json.dumps(parts, sort_keys=True))
 
 def digests(
     needed: dict[str, set],     # of `graph`

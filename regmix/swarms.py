@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LOSS_COLUMNS', 'ONCE', 'AUTHORS', 'long_losses', 'check_losses', 'Swarm', 'final_losses', 'xy', 'subset',
-           'join_swarms', 'save_swarm', 'mixtures_digest', 'load_swarm', 'list_swarms']
+           'join_swarms', 'save_swarm', 'mixtures_digest', 'mixtures_begun', 'load_swarm', 'list_swarms']
 
 # %% ../nbs/15_swarms.ipynb #781f0384
 import json
@@ -384,16 +384,24 @@ def mixtures_digest(
     table = [list(mixtures.columns), list(mixtures.index), mixtures.to_numpy().tolist()]
     return digest_of(json.dumps(table, sort_keys=True))[:16]
 
-def _read_mixtures(folder):
-    "Read the mixtures of a swarm's folder, checked against its definition if it has one."
-    path, definition, mend = folder/'mixtures.parquet', folder/'definition.json', _mend(folder)
-    table = read_parquet(path, ('run',), mend).set_index('run')
-    if not definition.is_file(): return table
-    told = read_json(definition, {'mixtures': str, 'seeds': list}, 'the definition of a swarm', mend)
-    table = table.iloc[:len(told['seeds'])]
-    if mixtures_digest(table) == told['mixtures']: return table
+def mixtures_begun(
+    folder: Path,
+    definition: dict,  # of the swarm: its `seeds`, one a run, and the digest of its `mixtures`
+    mend: str,         # what to do if the table is damaged
+) -> pd.DataFrame:     # (n, d); the table has more rows where somebody is adding to it
+    "Read the mixtures that a swarm was begun with, and hold them against their digest."
+    path = folder/'mixtures.parquet'
+    table = read_parquet(path, ('run',), mend).set_index('run').iloc[:len(definition['seeds'])]
+    if mixtures_digest(table) == definition['mixtures']: return table
     raise Damaged(f'{path}: not the mixtures that definition.json stands for: one of the two was changed '
                   'or is damaged; put it back, or train in another folder')
+
+def _read_mixtures(folder):
+    "Read the mixtures of a swarm's folder, checked against its definition if it has one."
+    definition, mend = folder/'definition.json', _mend(folder)
+    if not definition.is_file(): return read_parquet(folder/'mixtures.parquet', ('run',), mend).set_index('run')
+    told = read_json(definition, {'mixtures': str, 'seeds': list}, 'the definition of a swarm', mend)
+    return mixtures_begun(folder, told, mend)
 
 # %% ../nbs/15_swarms.ipynb #823b223b
 _META = {'name?': str, 'notes?': [str], 'seeds?': [(int, str, None)], 'prior?': {str: float},

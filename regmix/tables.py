@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .files import moved, unknown
+from .files import moved, refuse_twice, unknown
 from .mixtures import check_mixtures, load_mixtures
 from .paper import DOMAINS
 from .swarms import AUTHORS, Swarm, check_losses, join_swarms, load_swarm, long_losses
@@ -114,16 +114,9 @@ def _flat(value, name='') -> dict:
     for key, inner in value.items(): out |= _flat(inner, f'{name}.{key}' if name else key)
     return out
 
-def _once(pairs) -> dict:
-    "Refuse a name that appears twice in an object."
-    names = [key for key, _ in pairs]
-    twice = [key for key in names if names.count(key) > 1]
-    if twice: raise ValueError(f'{twice[0]!r} appears twice')
-    return dict(pairs)
-
 def _object(path, i, line) -> dict:
     "Read one line of JSON; numbers stay as they are written."
-    try: row = json.loads(line, object_pairs_hook=_once, parse_float=str, parse_int=str, parse_constant=str)
+    try: row = json.loads(line, object_pairs_hook=refuse_twice, parse_float=str, parse_int=str, parse_constant=str)
     except ValueError as e: raise ValueError(f'{path}: line {i} is no JSON: {e}') from None
     if not isinstance(row, dict): raise ValueError(f'{path}: line {i} is no object, as in {{"run": "a", "web": 0.5}}')
     return _flat(row)

@@ -26,7 +26,7 @@ from .mixtures import check_mixtures
 from .models import ModelConfig, count_parameters, export, model_config
 from .proxies import (Group, TrainConfig, Validation, broken, group_size, load_checkpoint, pick_device,
                             pick_precision, read_ahead, read_tensors, save_checkpoint, texts_by_host)
-from .swarms import LOSS_COLUMNS, Swarm, load_swarm, mixtures_digest
+from .swarms import LOSS_COLUMNS, Swarm, load_swarm, mixtures_begun, mixtures_digest
 
 # %% ../nbs/45_training.ipynb #871a747f
 FORMAT = 1  # of a swarm's folder, and of how its numbers come about: another number, another swarm
@@ -132,7 +132,7 @@ class SwarmFolder:
         if self.definition is None: raise FileNotFoundError(f'{folder}: no swarm was begun here')
         self.generation = self.definition.get('generation', '')
         self.config = TrainConfig(**self.definition['config'])
-        self.mixtures = _table_of(self.folder, self.definition)      # (n, d)
+        self.mixtures = mixtures_begun(self.folder, self.definition, _LOST)      # (n, d)
         self._rows = _dealt(len(self.mixtures), self.definition)
         self.groups = range(len(self._rows))                         # their numbers
 
@@ -149,14 +149,6 @@ class SwarmFolder:
         return not any(self.stem(number).with_suffix(end).is_file() for end in ('.json', '.error'))
 
 # %% ../nbs/45_training.ipynb #7c1d5e01
-def _table_of(folder, definition):
-    "Read the mixtures of a swarm, and hold them against the digest in its definition."
-    path = folder/'mixtures.parquet'
-    table = read_parquet(path, ('run',), _LOST).set_index('run')
-    table = table.iloc[:len(definition['seeds'])]   # there are more where somebody is adding to it
-    if mixtures_digest(table) == definition['mixtures']: return table
-    raise Damaged(f'{path}: is not the table of mixtures that this swarm was begun with: {_LOST}')
-
 def _dealt(n, definition):
     "Deal n runs into groups, those that were added later into groups of their own."
     size, starts = definition['group'], [0, *definition.get('added', [])]

@@ -11,26 +11,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from .files import read_json, verify
+from .files import read_json, refuse_twice, verify
 from .mixtures import PREFIX, as_prior, read_yaml
 
 # %% ../nbs/16_weights.ipynb #c6242e06
-def _refuse_twice(path):
-    "Make the function that refuses a name that appears twice in JSON."
-    def pairs(items):
-        names = [k for k, _ in items]
-        twice = [k for k in names if names.count(k) > 1]
-        if twice: raise ValueError(f'{path}: {twice[0]!r} appears twice: keep one')
-        return dict(items)
-    return pairs
-
 def _int(digits: str): return int(digits) if len(digits) < 400 else float(digits)   # Python reads 4,300 digits at most
 
 def _read_json(path: Path, text: str):
     "Read JSON, whatever is in it."
-    try: return json.loads(text, object_pairs_hook=_refuse_twice(path), parse_int=_int)
+    try: return json.loads(text, object_pairs_hook=refuse_twice, parse_int=_int)
     except json.JSONDecodeError as e: raise ValueError(f'{path}: not readable as JSON: {e}') from None
     except RecursionError: raise ValueError(f'{path}: not readable as JSON: nested too deeply') from None
+    except ValueError as e: raise ValueError(f'{path}: {e}: keep one') from None
 
 def _read_text(path: Path) -> str:
     "Read a file of text, or raise ValueError naming the byte at fault."
