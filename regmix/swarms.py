@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['LOSS_COLUMNS', 'ONCE', 'MEAN', 'AUTHORS', 'long_losses', 'check_losses', 'Swarm', 'final_losses', 'xy', 'for_target',
-           'subset', 'join_swarms', 'save_swarm', 'mixtures_digest', 'mixtures_begun', 'load_swarm', 'list_swarms']
+           'judged', 'subset', 'join_swarms', 'save_swarm', 'mixtures_digest', 'mixtures_begun', 'load_swarm',
+           'list_swarms']
 
 # %% ../nbs/15_swarms.ipynb #781f0384
 import json
@@ -148,11 +149,20 @@ def for_target(self: Swarm,
     if target != MEAN or MEAN in self.targets: return self
     wide = self.losses.pivot(index=['run', 'tokens'], columns='domain', values='loss')
     mean = wide.mean(axis=1, skipna=False).dropna().rename('loss').reset_index().assign(domain=MEAN)
-    once = dict(self.once)
-    if 'judge' in once: once['judge'] = once['judge'].assign(**{MEAN: once['judge'].mean(axis=1, skipna=False)})
-    return Swarm(self.name, self.mixtures, pd.concat([self.losses, mean]), dict(self.meta), **once)
+    return Swarm(self.name, self.mixtures, pd.concat([self.losses, mean]), dict(self.meta), **self.once)
 
 Swarm.for_target = for_target
+
+# %% ../nbs/15_swarms.ipynb #5d7b0a15
+def judged(self: Swarm) -> Swarm:
+    "Return the swarm with its final losses on the text that no regression saw, where it has them."
+    if self.judge is None: return self
+    final = self.judge.rename_axis('run').reset_index().melt('run', var_name='domain', value_name='loss').dropna()
+    last = self.losses.groupby('run')['tokens'].max()
+    meta = dict(self.meta, judged=True)
+    return Swarm(self.name, self.mixtures, final.assign(tokens=last[final['run']].to_numpy()), meta, self.hosts)
+
+Swarm.judged = judged
 
 # %% ../nbs/15_swarms.ipynb #8b27c0ae
 def subset(self: Swarm,
