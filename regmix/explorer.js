@@ -68,17 +68,20 @@ const LAWS = {
   line: (m, p) => m.slopes.reduce((s, b, i) => s + b * p[i], m.intercept),
   // floor + sign · exp(a·p)
   exponential: (m, p) => m.floor + m.sign * Math.exp(m.exponents.reduce((s, a, i) => s + a * p[i], 0)),
-  // Boosted trees, after QuickScorer: each split that fails moves the answer from the first leaf of its left side to the
-  // first of its right. Leaves are whole numbers of a small unit, so that their sum is exact.
+  // Boosted trees. The splits of a tree stand root first, and `near` and `far` are the first leaves on either side. So a
+  // step to the right skips the splits of the left side, and a split that begins elsewhere ends the walk: it was a leaf.
+  // Leaves are whole numbers of a small unit, so that their sum is exact.
   trees(m, p) {
     let total = 0, node = m.node, leaf = m.leaf;
     const {feature, threshold, near, far, value, leaves} = m.forest;
     for (let t = m.tree; t < m.end; t++) {
+      const end = node + leaves[t] - 1;
       let at = 0;
-      for (const end = node + leaves[t] - 1; node < end; node++)
-        if (at === near[node] && p[feature[node]] > threshold[node]) at = far[node];
+      for (let k = node; k < end && near[k] === at;)
+        if (p[feature[k]] > threshold[k]) { at = far[k]; k += at - near[k]; } else k++;
       total += value[leaf + at];
       leaf += leaves[t];
+      node = end;
     }
     return m.base + total * m.forest.unit;
   },
@@ -145,7 +148,7 @@ function move(p, i, to, pins, spare) {   // give a domain another weight; those 
   if (!free.length) return q;
   q[i] = clamp(to, 0, Math.max(0, 1 - kept));
   const shares = [p, spare, p.map(() => 1)].find(s => sum(free.map(j => s[j])) > 1e-6), all = sum(free.map(j => shares[j]));
-  for (const j of free) q[j] = (1 - q[i] - kept) * shares[j] / all;
+  for (const j of free) q[j] = Math.max(0, 1 - q[i] - kept) * shares[j] / all;
   return q;
 }
 
@@ -174,7 +177,7 @@ function prepare(set) {   // what follows from the data of a set
   set.spare = set.domains.map((_, j) => sum(set.runs.weights.map(r => r[j])) / set.runs.weights.length);
   set.most = set.domains.map((_, j) => Math.max(...set.runs.weights.map(r => r[j])));
   set.least = set.domains.map((_, j) => Math.min(...set.runs.weights.map(r => r[j])));
-  set.reference = set.presets.find(x => x.reference) || {title: 'the average of the runs', mixture: set.spare};
+  set.reference = set.presets.find(x => x.reference) || {reference: 'the average of the runs', mixture: set.spare};
 }
 
 function remember() {
@@ -187,7 +190,7 @@ function link() {   // what is shown, as the part of an address after #
   if (book.sets.length > 1) ask.set('runs', set.name);
   ask.set('law', S.law.name);
   ask.set('mix', known ? known.name : S.p.map(w => +w.toFixed(9)).join(','));
-  if (S.pins.size) ask.set('pins', [...S.pins].sort((a, b) => a - b).map(j => set.domains[j].name).join(','));
+  for (const j of [...S.pins].sort((a, b) => a - b)) ask.append('pin', set.domains[j].name);
   ask.set('aim', S.aim < 0 ? '*' : set.targets[S.aim].name);
   if (S.guard !== null) ask.set('guard', S.guard);
   if (S.near !== null) ask.set('near', S.near);
@@ -222,7 +225,7 @@ async function follow(hash) {   // bring back what a link holds; say what it doe
   if (ask.has('mix') && !mix) lost.push('its mixture');
   const law = pick('law', set.laws) || set.laws.find(x => x.name === set.start) || set.laws[0];
   const aim = ask.get('aim') === '*' ? -1 : pick('aim', set.targets);
-  const pins = (ask.get('pins') || '').split(',').filter(Boolean), names = set.domains.map(d => d.name);
+  const pins = ask.getAll('pin'), names = set.domains.map(d => d.name);
   for (const n of pins.filter(n => !names.includes(n))) lost.push(`pin of ${n}`);
   const cell = (ask.get('show') || '').split(',').map(Number);
   await show(set, law, mix || (S.set === set ? S.p : set.presets[0].mixture.slice()));
@@ -316,7 +319,7 @@ function build() {   // the controls of a set
   past.length = 0;
   S.pins = new Set();
   S.aim = Math.max(0, set.targets.findIndex(t => t.name === set.aim));
-  S.near = Math.ceil(100 * set.usual) / 100;
+  S.near = Math.floor(100 * set.usual) / 100;
   S.cell = [S.aim, Math.max(0, set.domains.findIndex(d => d.name === set.targets[S.aim].name))];
   rows = set.domains.map((d, j) => domainRow(d.title, j));
   $('weights').replaceChildren(...rows.map(r => r.item));
@@ -324,7 +327,7 @@ function build() {   // the controls of a set
   $('losses').querySelector('tbody').replaceChildren(...lines.map(l => l.item));
   $('presets').querySelector('.chips').replaceChildren(...set.presets.map(x => make('button',
     {type: 'button', title: x.about || null, 'aria-pressed': 'false', onclick: () => usePreset(x)}, x.title)));
-  for (const at of document.querySelectorAll('.reference')) at.textContent = set.reference.title;
+  for (const at of document.querySelectorAll('.reference')) at.textContent = set.reference.reference;
   $('aim').replaceChildren(make('option', {value: -1}, set.targets.length > 1 ? 'all of them, on average' : 'all'),
     ...set.targets.map((t, i) => make('option', {value: i}, t.title)));
   $('near').value = Math.round(100 * S.near);
@@ -403,7 +406,7 @@ function drawWeights() {
     const w = S.p[j], stuck = rows.every((_, k) => k === j || S.pins.has(k));
     r.slider.value = 100 * w;
     r.slider.setAttribute('aria-valuetext', percent(w));
-    if (document.activeElement !== r.field || r.field.valueAsNumber / 100 !== w) r.field.value = (100 * w).toFixed(w > 0 && w < 0.001 ? 3 : 1);
+    if (document.activeElement !== r.field || r.field.valueAsNumber / 100 !== w) r.field.value = w > 0 && w < 0.001 ? +(100 * w).toPrecision(2) : (100 * w).toFixed(1);
     r.slider.disabled = r.field.disabled = stuck;
     r.slide.style.setProperty('--at', w);
     r.slide.classList.toggle('beyond', w > S.set.most[j] + 0.005);
@@ -433,14 +436,15 @@ function drawLosses(found, before) {
 function overGuard(t, v, was) { return S.guard === null ? 0 : Math.max(0, lossOf(t, v) - lossOf(t, was) - S.guard - 1e-9); }
 
 function drawStrip(found, before, near) {
-  const {set} = S, t = S.aim < 0 ? 0 : S.aim, [v, low, high] = found[t], far = near.distance > set.usual + 1e-9;
-  const by = v - before[t][0], over = set.targets.filter((_, k) => overGuard(k, found[k][0], before[k][0]) > 0);
-  $('aimed').replaceChildren(`${set.targets[t].title}: `, make('b', {}, number(v)),
-    missing(low) ? '' : ` (${number(low)} to ${number(high)})`, `, ${signed(by)} against ${set.reference.title}`);
-  $('distance').textContent = `${far ? '⚠ Extrapolated: ' : ''}${percent(near.distance, 0)} of the weight away from the nearest run, `
-    + `${set.runs.names[near.run]}${far ? ` (runs have a neighbour within ${percent(set.usual, 0)})` : ''}`;
+  const {set} = S, far = near.distance > set.usual + 1e-9, average = rows => sum(rows.map(r => r[0])) / rows.length;
+  const [v, low, high] = S.aim < 0 ? [average(found), null, null] : found[S.aim], title = S.aim < 0 ? 'Average' : set.targets[S.aim].title;
+  const by = v - (S.aim < 0 ? average(before) : before[S.aim][0]), over = set.targets.filter((_, k) => overGuard(k, found[k][0], before[k][0]) > 0);
+  $('aimed').replaceChildren(`${title}: `, make('b', {}, number(v)),
+    missing(low) ? '' : ` (${number(low)} to ${number(high)})`, Math.abs(by) < 5e-4 ? '' : `, ${signed(by)} against ${set.reference.reference}`);
+  $('distance').textContent = `${far ? '⚠ Extrapolated: nearest' : 'Nearest'} run ${set.runs.names[near.run]}, ${percent(near.distance)} of the weight away`
+    + (far ? ` (usual: ${percent(set.usual)} at most)` : '');
   $('limits').textContent = S.guard === null ? '' : over.length
-    ? `⚠ Over the limit of ${S.guard}: ${over.map(x => x.title).join(', ')}` : `✓ No domain loses more than ${S.guard}`;
+    ? `⚠ Over the limit of ${S.guard}: ${over.length > 3 ? `${over.length} losses` : over.map(x => x.title).join(', ')}` : `✓ No loss is over the limit of ${S.guard}`;
   $('strip').classList.toggle('far', far);
 }
 
@@ -453,7 +457,7 @@ const finish = later(() => {   // what may wait until a drag rests
 
 function update() {
   const start = performance.now(), {set, law, p} = S;
-  const found = predict(set, law, p), before = predict(set, law, set.reference.mixture), near = nearest(set, p);
+  const found = predict(set, law, p), before = law.before ??= predict(set, law, set.reference.mixture), near = nearest(set, p);
   drawWeights();
   drawLosses(found, before);
   drawStrip(found, before, near);
@@ -628,11 +632,13 @@ function readAsk() {   // the state, from the fields; a field that holds no numb
 function scorer() {   // mixture -> how bad it is: first by how much it breaks the limits, then the loss to be lowered
   const {set, law, aim, guard, near} = S, was = set.targets.map((_, t) => value(set, law, t, set.reference.mixture));
   const asked = aim < 0 ? set.targets.map((_, t) => t) : [aim];
-  return p => {
+  return (p, best = {broken: Infinity, loss: Infinity}) => {   // no more is computed than it takes to lose against the best
     let broken = 0, loss = 0;
     for (const t of asked) loss += lossOf(t, value(set, law, t, p)) / (asked.length > 1 ? set.targets[t].scale : 1) / asked.length;
+    if (best.broken <= 1e-9 && loss >= best.loss) return {broken: Infinity, loss};
     if (near !== null) broken += Math.max(0, nearest(set, p).distance - near - 1e-9);
-    if (guard !== null) set.targets.forEach((_, t) => { broken += overGuard(t, value(set, law, t, p), was[t]); });
+    if (guard !== null)
+      for (let t = 0; t < was.length && broken <= best.broken; t++) broken += overGuard(t, value(set, law, t, p), was[t]);
     return {broken, loss};
   };
 }
@@ -650,7 +656,7 @@ function fitted(drawn, p, pins) {   // scale what is drawn into what the pinned 
   return drawn.map((w, j) => (pins.has(j) ? p[j] : all > 0 ? (1 - kept) * w / all : p[j]));
 }
 
-function* neighbours(p, size, random) {   // a domain up or down with the rest in proportion; then from one domain to another
+function* neighbours(p, size, random) {   // a domain up or down, from one domain to another, towards the reference or a run
   const free = p.map((_, j) => j).filter(j => !S.pins.has(j));
   for (const j of free) for (const by of [size, -size]) if (p[j] + by > -size && p[j] + by < 1 + size) yield move(p, j, p[j] + by, S.pins, S.set.spare);
   for (let n = 3 * free.length; n > 0; n--) {
@@ -661,64 +667,75 @@ function* neighbours(p, size, random) {   // a domain up or down with the rest i
     q[j] += by;
     yield q;
   }
+  for (const goal of [S.set.reference.mixture, S.set.runs.weights[nearest(S.set, p).run]])
+    yield fitted(p.map((w, j) => w + size * (goal[j] - w)), p, S.pins);
 }
 
+const STARTS = 3;   // candidates to climb from, besides the reference
 let searches = 0;
 
 async function search(count = 1500, seed = 0) {
-  const me = S.busy = ++searches, score = scorer(), random = randoms(seed), {set, p, pins} = S, cloud = [];
-  S.enough = false;
-  $('go').textContent = 'Stop';
-  remember();
-  let best = {p: p.slice(), ...score(p)}, path = [best], rest = performance.now();
-  const going = () => S.busy === me && !S.enough;
-  const breathe = async () => {   // let the page answer
+  const me = S.busy = ++searches, score = scorer(), random = randoms(seed), {set, p, pins} = S, first = {p: p.slice(), ...score(p)};
+  let rest = performance.now();
+  const going = () => S.busy === me && !S.enough, breathe = async () => {   // let the page answer
     if (performance.now() - rest < 14) return;
     await new Promise(done => setTimeout(done));
     rest = performance.now();
   };
-  const consider = q => {
-    const found = {p: q, ...score(q)};
-    if (!beats(found, best)) return found;
-    best = found;
-    path.push(best);
-    return found;
-  };
-  const tries = [set.reference.mixture, ...set.runs.weights].map(w => fitted(w, p, pins));
-  for (let n = 0; n < tries.length + count && going(); n++) {
-    const found = consider(tries[n] || candidate(random));
-    if (found.broken <= 1e-9) cloud.push({at: path.length - 1, loss: found.loss});
-    if (n % 50 === 0) progress(path, cloud, `${n} candidates`);
+  const progress = (what, best) => { $('found').textContent = `${what}: ${number(aimValue(best.loss))}`; };
+  S.enough = false;
+  $('go').textContent = 'Stop';
+  remember();
+
+  const from = set.reference.mixture, between = s => set.runs.weights.map(run => from.map((w, j) => w + s * (run[j] - w)));
+  const tries = [from, ...[1, 0.5, 0.2].flatMap(between)].map(w => fitted(w, p, pins)), top = [first], cloud = [];
+  const all = tries.length + count;
+  for (let n = 0; n < all && going(); n++) {
+    const q = tries[n] || candidate(random), found = {p: q, ...score(q, top[STARTS - 1])};
+    cloud.push(found.loss);
+    if (top.length < STARTS || beats(found, top.at(-1))) top.splice(top.findLastIndex(x => !beats(found, x)) + 1, 0, found);
+    top.length = Math.min(top.length, STARTS);
+    if (n % 50 === 0) progress(`${n} candidates`, top[0]);
     await breathe();
   }
-  const begun = path.length;
-  for (let size = 0.08; size > 0.0006 && going(); size /= 2)
-    for (let better = true; better && going();) {
+
+  const climb = async start => {   // the first better neighbour, again and again, by smaller and smaller steps
+    const path = [start];
+    for (let size = 0.08, better; size > 0.0006 && going(); size = better ? size : size / 2) {
       better = false;
-      for (const q of neighbours(best.p, size, random)) {
-        if (consider(q).p === best.p) { better = true; progress(path, cloud, `step ${path.length - begun}`); break; }
+      for (const q of neighbours(path.at(-1).p, size, random)) {
+        const found = {p: q, ...score(q, path.at(-1))};
+        better = beats(found, path.at(-1));
+        if (better) { path.push(found); progress(`step ${path.length - 1}`, found); break; }
         await breathe();
+        if (!going()) break;
       }
     }
+    return path;
+  };
+  let path = [top[0]];
+  for (const start of [...top, {p: tries[0], ...score(tries[0])}]) {
+    const found = await climb(start);
+    if (beats(found.at(-1), path.at(-1))) path = found;
+  }
   if (S.busy !== me) return;   // another mixture was chosen meanwhile
   S.busy = 0;
   $('go').textContent = 'Search';
-  finishSearch(path, cloud, tries.length + count, begun);
+  finishSearch(path[0] === first ? path : [first, ...path], cloud);
 }
 
-const progress = (path, cloud, what) => { const v = path.at(-1).loss; $('found').textContent = `${what}: ${number(aimValue(v))}`; };
 const aimValue = v => (S.aim >= 0 && S.set.targets[S.aim].higher ? -v : v);   // the objective as it is measured
 
-function finishSearch(path, cloud, count, begun) {
-  S.path = {path, cloud, begun};
+function finishSearch(path, cloud) {
+  S.path = {path, cloud};
   $('step').max = path.length - 1;
   $('path').hidden = false;
   stepTo(path.length - 1);
-  const first = path[0], last = path.at(-1), aim = S.aim < 0 ? 'the average' : S.set.targets[S.aim].title;
+  const first = path[0], last = path.at(-1), aim = S.aim < 0 ? 'Average' : S.set.targets[S.aim].title;
   const ended = last.broken > 1e-9 ? 'No mixture that was tried keeps all the limits; shown is the one that breaks them least. Widen a limit, or free a weight.'
     : path.length === 1 ? 'Nothing better than this mixture was found.'
     : `${aim}: ${number(aimValue(first.loss))} before, ${number(aimValue(last.loss))} now.`;
-  $('found').textContent = `${ended} ${plural(count, 'candidate')}, then ${plural(path.length - begun, 'small step')}. Undo brings the old mixture back.`;
+  $('found').textContent = `${ended} ${plural(cloud.length, 'candidate')}, then ${plural(Math.max(0, path.length - 2), 'small step')}. Undo brings the old mixture back.`;
 }
 
 function stepTo(k) {   // walk along the path
@@ -731,14 +748,17 @@ function stepTo(k) {   // walk along the path
 }
 
 function drawPath(k) {
-  const {path, cloud, begun} = S.path, box = $('path').querySelector('.chart'), kept = path.filter(x => x.broken <= 1e-9);
-  const shown = kept.length ? kept : path, low = Math.min(...shown.map(x => x.loss)), high = Math.max(...shown.map(x => x.loss), ...cloud.slice(0, 400).map(x => x.loss));
+  const {path, cloud} = S.path, box = $('path').querySelector('.chart'), kept = path.filter(x => x.broken <= 1e-9);
+  const shown = (kept.length ? kept : path).map(x => x.loss), worst = cloud.slice().sort((a, b) => a - b)[Math.floor(cloud.length / 2)] ?? shown[0];
+  const low = Math.min(...shown), high = Math.max(...shown, worst);
   const ends = [aimValue(low), aimValue(high)].sort((a, b) => a - b);
   const f = frame(box, 170, `The search: ${number(aimValue(path[0].loss))} at first, ${number(aimValue(path.at(-1).loss))} at the end, in ${path.length - 1} steps`);
   const at = scales(f, [0, Math.max(1, path.length - 1)], ends);
-  axes(f, at, [0, path.length - 1], n => (n ? `step ${n}` : 'start'));
-  for (const c of cloud.slice(0, 1500)) f.svg.append(draw('circle', {class: 'cloud', cx: at.x(c.at), cy: at.y(aimValue(c.loss)), r: 1.6}));
-  if (begun > 1 && begun < path.length) f.svg.append(draw('line', {class: 'was', x1: at.x(begun - 1), x2: at.x(begun - 1), y1: f.top, y2: f.bottom}));
+  axes(f, at, [0, path.length - 1], n => (n ? `step ${n}` : 'now'));
+  cloud.forEach((loss, n) => {   // between the first step and the second; what is worse than half of them is not drawn
+    if (n % Math.ceil(cloud.length / 800) === 0 && loss <= high)
+      f.svg.append(draw('circle', {class: 'cloud', cx: at.x(n / cloud.length), cy: at.y(aimValue(loss)), r: 1.6}));
+  });
   const sound = path.map((x, n) => [at.x(n), at.y(aimValue(x.loss)), x.broken <= 1e-9 || !kept.length]).filter(x => x[2]);
   f.svg.append(draw('path', {class: 'line', d: polyline(sound)}));
   f.svg.append(draw('circle', {class: 'point', cx: at.x(k), cy: clamp(at.y(aimValue(path[k].loss)), f.top, f.bottom), r: 6}));

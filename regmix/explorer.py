@@ -179,7 +179,7 @@ def preset(
     mixture: pd.Series,     # (d,) weights by domain
     domains: list,          # in the order of the page; a domain that the mixture lacks has no weight
     about: str = '',        # where it is from
-    reference: bool = False,# is it what losses are compared with?
+    reference: str = '',    # what to call it if losses are compared with it, such as 'the prior'
 ) -> dict:                  # plain values
     "Describe a mixture to start from."
     strange = [d for d in mixture.index if d not in domains]
@@ -333,7 +333,7 @@ def write_explorer(
 def authors_set() -> dict: # as `explorer_data`
     "Explore the authors' logs."
     swarm = load_swarm('authors/1m-train')
-    presets = [preset('Prior', PRIOR / PRIOR.sum(), swarm.domains, "The domains' shares of the tokens", True)]
+    presets = [preset('Prior', PRIOR / PRIOR.sum(), swarm.domains, "The domains' shares of the tokens", 'the prior')]
     presets += paper_presets(swarm.domains) + [log_linear_preset(swarm, 'pile_cc', PRIOR / PRIOR.sum())]
     about = f"{len(swarm)} models of 1M parameters by the paper's authors, on the Pile."
     fits = fit_each(swarm, load_swarm('authors/1m-test'))
@@ -346,7 +346,7 @@ def our_set() -> dict: # as `explorer_data`
     "Explore our own swarm."
     swarm, targets = load_swarm('replication/main'), load_swarm('replication/targets').mixtures
     prior, proposed = pd.Series(swarm.meta['prior']), targets.groupby(method_of(targets.index)).first()
-    presets = [preset('Prior', prior, swarm.domains, "The domains' shares of our text", True)]
+    presets = [preset('Prior', prior, swarm.domains, "The domains' shares of our text", 'the prior')]
     presets += [preset(title, proposed.loc[m], swarm.domains, 'Proposed for these runs; Human: as in the paper')
                 for m, title in METHODS.items()]
     presets.append(log_linear_preset(swarm, 'pile_cc', prior / prior.sum()))
@@ -362,8 +362,9 @@ def _fit_presets(fit, told):
     "Collect mixtures to start from: the proposal, the prior, the average, the best run of the first targets."
     found, prior = [], told.get('prior')
     if told: found.append(preset('Proposal', told['mixture'], fit.domains, 'What was proposed from these runs'))
-    if prior: found.append(preset('Prior', pd.Series(prior), fit.domains, 'The prior of the proposal', True))
-    found.append(preset('Average', fit.mixtures.mean(), fit.domains, 'The average of the runs', not prior))
+    if prior: found.append(preset('Prior', pd.Series(prior), fit.domains, 'The prior of the proposal', 'the prior'))
+    found.append(preset('Average', fit.mixtures.mean(), fit.domains, 'The average of the runs',
+                        '' if prior else 'the average of the runs'))
     for t in fit.targets[:3]:
         run = fit.best_run(t)
         found.append(preset(f'Best run for {t}', fit.mixtures.loc[run], fit.domains, f'{run}, as measured'))
