@@ -9,13 +9,16 @@
    `write_explorer` puts the laws into the element #data: numbers of formulas as they are, trees packed.
    What is computed here is what `regmix.report.predict_band` computes; the page checks that when it opens. */
 
-// ---------------------------------------------------------------------------------------------------- 1 small helpers
+// ----------------------------------------------------------------------------------------------------- 1 small helpers
 
 const $ = id => document.getElementById(id);
 const sum = a => a.reduce((s, v) => s + v, 0);
 const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
 const percent = (w, digits = 1) => (100 * w).toFixed(digits) + '%';
-const number = v => Number.isFinite(v) ? (Math.abs(v) >= 1000 || v !== 0 && Math.abs(v) < 1e-3 ? v.toPrecision(3) : v.toFixed(3)) : '?';
+const number = v => {   // three decimals, where they say something
+  if (!Number.isFinite(v)) return '?';
+  return Math.abs(v) >= 1000 || v !== 0 && Math.abs(v) < 1e-3 ? v.toPrecision(3) : v.toFixed(3);
+};
 const signed = v => (v > 0 ? '+' : v < 0 ? '−' : '±') + number(Math.abs(v));
 const missing = v => v === null || v === undefined || Number.isNaN(v);
 
@@ -61,15 +64,15 @@ function gamma(shape, random) {   // Marsaglia and Tsang, 2000
   }
 }
 
-// ------------------------------------------------------------------------------------------------------------ 2 the laws
+// ---------------------------------------------------------------------------------------------------------- 2 the laws
 
 const LAWS = {
   // a + b·p
   line: (m, p) => m.slopes.reduce((s, b, i) => s + b * p[i], m.intercept),
   // floor + sign · exp(a·p)
   exponential: (m, p) => m.floor + m.sign * Math.exp(m.exponents.reduce((s, a, i) => s + a * p[i], 0)),
-  // Boosted trees. The splits of a tree stand root first, and `near` and `far` are the first leaves on either side. So a
-  // step to the right skips the splits of the left side, and a split that begins elsewhere ends the walk: it was a leaf.
+  // Boosted trees. The splits of a tree stand root first, and `near` and `far` are the first leaves on either side. So
+  // a step to the right skips the splits of the left side, and a split that begins elsewhere ends the walk: at a leaf.
   // Leaves are whole numbers of a small unit, so that their sum is exact.
   trees(m, p) {
     let total = 0, node = m.node, leaf = m.leaf;
@@ -102,13 +105,13 @@ function value(set, law, t, p) {   // of one target, as measured: in its own dir
   return clamp(about.higher ? -found : found, about.low ?? -Infinity, about.high ?? Infinity);
 }
 
-function predict(set, law, p) {   // [value, low, high] of every target
-  return set.targets.map((about, t) => {
-    const v = value(set, law, t, p), error = law.error[t] ?? NaN, sd = deviation(law.models[t], p);
-    const half = 1.96 * (Number.isNaN(sd) ? error : Number.isNaN(error) ? sd : Math.max(sd, error));
-    return [v, ...[v - half, v + half].map(end => clamp(end, about.low ?? -Infinity, about.high ?? Infinity))];
-  });
+function predictOne(set, law, t, p) {   // [value, low, high]: 1.96 times the error, or what the law says if that is more
+  const about = set.targets[t], v = value(set, law, t, p), error = law.error[t] ?? NaN, sd = deviation(law.models[t], p);
+  const half = 1.96 * (Number.isNaN(sd) ? error : Number.isNaN(error) ? sd : Math.max(sd, error));
+  return [v, ...[v - half, v + half].map(end => clamp(end, about.low ?? -Infinity, about.high ?? Infinity))];
 }
+
+const predict = (set, law, p) => set.targets.map((_, t) => predictOne(set, law, t, p));
 
 async function unpack({kind, count, bytes}) {   // numbers by planes of bytes, deflated, in base64
   const packed = Uint8Array.from(atob(bytes), c => c.charCodeAt(0));
@@ -133,21 +136,20 @@ async function ready(law) {   // trees are unpacked when they are first asked fo
 }
 
 function largestDifference(set, law) {   // between this page and the package, over the presets
-  let most = 0;
-  (law.check || []).forEach((rows, i) => predict(set, law, set.presets[i].mixture).forEach((row, t) => row.forEach((v, k) => {
-    if (!missing(rows[t][k])) most = Math.max(most, Number.isFinite(v) ? Math.abs(v - rows[t][k]) : Infinity);
-  })));
-  return most;
+  const wanted = (law.check || []).flat(2), found = set.presets.flatMap(x => predict(set, law, x.mixture).flat());
+  const apart = wanted.map((v, i) => (missing(v) ? 0 : Math.abs(found[i] - v)));
+  return Math.max(0, ...apart.map(d => (Number.isNaN(d) ? Infinity : d)));
 }
 
-// ------------------------------------------------------------------------------------------------------------ 3 mixtures
+// ---------------------------------------------------------------------------------------------------------- 3 mixtures
 
 function move(p, i, to, pins, spare) {   // give a domain another weight; those not pinned share the rest in proportion
   const free = p.map((_, j) => j).filter(j => j !== i && !pins.has(j));
   const kept = sum(p.filter((_, j) => j !== i && pins.has(j))), q = p.slice();
   if (!free.length) return q;
   q[i] = clamp(to, 0, Math.max(0, 1 - kept));
-  const shares = [p, spare, p.map(() => 1)].find(s => sum(free.map(j => s[j])) > 1e-6), all = sum(free.map(j => shares[j]));
+  const shares = [p, spare, p.map(() => 1)].find(s => sum(free.map(j => s[j])) > 1e-6);
+  const all = sum(free.map(j => shares[j]));
   for (const j of free) q[j] = Math.max(0, 1 - q[i] - kept) * shares[j] / all;
   return q;
 }
@@ -162,10 +164,16 @@ function nearest(set, p) {   // the run to which the least weight would have to 
   return {run, distance: best / 2};
 }
 
-// ------------------------------------------------------------------------------------------------------- 4 state and link
+// ---------------------------------------------------------------------------------------------------- 4 state and link
 
 const book = JSON.parse($('data').textContent);
-const S = {set: null, law: null, p: [], pins: new Set(), aim: 0, guard: null, near: null, cell: [0, 0], path: null, busy: 0, enough: false};
+const S = {
+  set: null, law: null,              // of the data
+  p: [], pins: new Set(),            // the mixture, and the numbers of the domains that are pinned
+  aim: 0, guard: null, near: null,   // of the search: target (-1: all), limits (null: none)
+  cell: [0, 0],                      // target and domain of the curve
+  path: null, busy: 0, enough: false,   // the search that is done; the one that runs; whether it is asked to stop
+};
 const past = [];   // mixtures and pins, for undo
 const times = [];  // milliseconds that each change took, computed and drawn
 
@@ -202,8 +210,8 @@ function readMix(text, set) {   // a preset's name, or weights
   const preset = set.presets.find(x => x.name === text);
   if (preset) return preset.mixture.slice();
   const weights = text.split(',').map(Number);
-  const sound = weights.length === set.domains.length && weights.every(w => w >= 0) && Math.abs(sum(weights) - 1) < 1e-6;
-  return sound ? weights : null;
+  if (weights.length !== set.domains.length || !weights.every(w => w >= 0)) return null;
+  return Math.abs(sum(weights) - 1) < 1e-6 ? weights : null;
 }
 
 async function follow(hash) {   // bring back what a link holds; say what it does not hold
@@ -235,7 +243,7 @@ async function follow(hash) {   // bring back what a link holds; say what it doe
   if (cell.length === 2 && set.targets[cell[0]] && set.domains[cell[1]]) S.cell = cell;
   fillAsk();
   update();
-  if (lost.length) tell(`This page does not know what the link asks for: ${lost.join('; ')}. The rest of the link is shown.`);
+  if (lost.length) tell(`This page does not know what the link asks for: ${lost.join('; ')}. The rest is shown.`);
 }
 
 let written = '';   // the last link that this page put into its own address
@@ -246,21 +254,23 @@ const keepLink = later(() => {
 
 function tell(text) { $('told').textContent = text; }
 
-// ------------------------------------------------------------------------------------------------- 5 mixture and losses
+// ------------------------------------------------------------------------------------------------ 5 mixture and losses
 
 let rows = [], lines = [];   // what is updated at each change: of each domain, of each target
 
 function choices(box, all, picked, name, pick) {   // radio buttons that look like one switch
-  box.querySelector('.choices').replaceChildren(...all.map(x => make('label', {title: x.about || null},
-    make('input', {type: 'radio', name, value: x.name, checked: x === picked, onchange: () => pick(x)}), make('span', {}, x.title))));
+  const button = x => make('input', {type: 'radio', name, value: x.name, checked: x === picked, onchange: () => pick(x)});
+  box.querySelector('.choices').replaceChildren(
+    ...all.map(x => make('label', {title: x.about || null}, button(x), make('span', {}, x.title))));
 }
 
-async function show(set, law, p) {   // another set of runs, or another law: the controls are made anew where they change
+async function show(set, law, p) {   // another set of runs, or another law: make the controls that change anew
   const other = S.set !== set;
   law = await usable(set, law);
   Object.assign(S, {set, law, p: p.slice()});
   if (other) build();
-  choices($('sets'), book.sets, set, 'set', x => change(() => show(x, x.laws.find(l => l.name === S.law.name) || x.laws[0], carry(x))));
+  const same = x => x.laws.find(l => l.name === S.law.name) || x.laws[0];
+  choices($('sets'), book.sets, set, 'set', x => change(() => show(x, same(x), carry(x))));
   choices($('laws'), set.laws, law, 'law', x => change(() => show(S.set, x, S.p)));
   $('sets').hidden = book.sets.length < 2;
   $('about').textContent = [set.about, law.about].filter(Boolean).join(' ');
@@ -274,10 +284,11 @@ async function usable(set, law) {   // the law, or one without trees where a bro
     tell(`This browser cannot unpack ${law.title} (${e.message}). Shown is ${plain.title}.`);
     return plain;
   }
-  const most = largestDifference(set, law), count = sum((law.check || []).map(c => 3 * c.length));
+  const most = largestDifference(set, law), count = (law.check || []).flat(2).length;
   $('check').textContent = most < 1e-6
-    ? `Checked now: ${law.title} gives the package's own numbers (${count} of them, largest difference ${most.toExponential(0)}).`
-    : `WARNING: ${law.title} does not give the package's numbers in this browser (difference ${most.toPrecision(2)}). Do not rely on it.`;
+    ? `Checked now: ${law.title} gives the package's own numbers (${count}, largest difference ${most.toExponential(0)}).`
+    : `WARNING: in this browser ${law.title} does not give the package's numbers (they differ by ${most.toPrecision(2)}). `
+      + 'Do not rely on it.';
   return law;
 }
 
@@ -290,10 +301,11 @@ function carry(set) {   // the same mixture among other runs, if they have the s
 }
 
 async function change(work) {   // anything that a person does: remembered, then shown
-  const pinned = [...S.pins].map(j => S.set.domains[j].name), before = S.set;
+  const before = S.set, pinned = [...S.pins].map(j => S.set.domains[j].name);
   remember();
   await work();
-  if (S.set !== before) S.pins = new Set(S.set.domains.map((d, j) => j).filter(j => pinned.includes(S.set.domains[j].name)));
+  if (S.set !== before)   // the same domains stay pinned, wherever they stand now
+    S.pins = new Set(pinned.map(name => S.set.domains.findIndex(d => d.name === name)).filter(j => j >= 0));
   leavePath();
   update();
 }
@@ -337,11 +349,13 @@ function build() {   // the controls of a set
 }
 
 function domainRow(title, j) {
+  const tool = (label, title, work, face) =>
+    make('button', {type: 'button', 'aria-label': `${label}`, title, onclick: work}, face);
   const r = {
-    pin: make('button', {type: 'button', 'aria-pressed': 'false', 'aria-label': `Pin ${title}`, title: 'Pin (P)', onclick: () => pin(j)}, lock()),
+    pin: tool(`Pin ${title}`, 'Pin (P)', () => pin(j), lock()),
     slider: make('input', {type: 'range', min: 0, max: 100, step: 0.1, 'aria-label': `Weight of ${title}`}),
     field: make('input', {type: 'number', min: 0, max: 100, step: 0.1, 'aria-label': `Weight of ${title} in per cent`}),
-    zero: make('button', {type: 'button', 'aria-label': `Set ${title} to zero`, title: 'Set to zero (Z)', onclick: () => change(() => weigh(j, 0))}, '0'),
+    zero: tool(`Set ${title} to zero`, 'Set to zero (Z)', () => change(() => weigh(j, 0)), '0'),
   };
   let held = false;   // a drag is one step of undo
   const begin = () => { if (!held) remember(); held = true; };
@@ -363,8 +377,8 @@ function domainRow(title, j) {
 }
 
 function weigh(j, to) {   // the rest makes room; say where it cannot
-  const {set, p, pins} = S, kept = sum(p.filter((_, k) => k !== j && pins.has(k))), top = 1 - kept;
-  if (p.every((_, k) => k === j || pins.has(k))) tell('All the other weights are pinned, so this one cannot move. Free one of them.');
+  const {set, p, pins} = S, top = 1 - sum(p.filter((_, k) => k !== j && pins.has(k)));
+  if (p.every((_, k) => k === j || pins.has(k))) tell('All other weights are pinned, so this one cannot move. Free one.');
   else if (to > top + 1e-9) tell(`The pinned weights leave ${percent(top)} at most for ${set.domains[j].title}.`);
   else if (to < 0) tell('A weight cannot be below zero.');
   else tell('');
@@ -390,11 +404,12 @@ function undo() {
 }
 
 function lossRow(about) {
-  const l = {value: make('b'), span: make('small'), change: make('td', {role: 'cell'}), band: make('span', {class: 'band'}),
-    was: make('span', {class: 'was'}), dot: make('span', {class: 'dot'})};
+  const l = {value: make('b'), span: make('small'), change: make('td', {role: 'cell'})};
+  for (const part of ['band', 'was', 'dot']) l[part] = make('span', {class: part});
+  const spot = make('div', {class: 'spot'}, l.band, l.was, l.dot);
   l.item = make('tr', {role: 'row'}, make('th', {scope: 'row', role: 'rowheader'}, about.title),
     make('td', {role: 'cell'}, l.value, ' ', l.span), l.change,
-    make('td', {class: 'wide', role: 'cell', 'aria-hidden': 'true'}, make('div', {class: 'spot'}, l.band, l.was, l.dot)));
+    make('td', {class: 'wide', role: 'cell', 'aria-hidden': 'true'}, spot));
   const wide = about.highest - about.lowest || 1;
   l.place = v => 100 * clamp((v - about.lowest) / wide, 0, 1);
   l.out = v => v < about.lowest - 1e-9 || v > about.highest + 1e-9;
@@ -406,7 +421,8 @@ function drawWeights() {
     const w = S.p[j], stuck = rows.every((_, k) => k === j || S.pins.has(k));
     r.slider.value = 100 * w;
     r.slider.setAttribute('aria-valuetext', percent(w));
-    if (document.activeElement !== r.field || r.field.valueAsNumber / 100 !== w) r.field.value = w > 0 && w < 0.001 ? +(100 * w).toPrecision(2) : (100 * w).toFixed(1);
+    if (document.activeElement !== r.field || r.field.valueAsNumber / 100 !== w)   // what was typed stays as it was typed
+      r.field.value = w > 0 && w < 0.001 ? +(100 * w).toPrecision(2) : (100 * w).toFixed(1);
     r.slider.disabled = r.field.disabled = stuck;
     r.slide.style.setProperty('--at', w);
     r.slide.classList.toggle('beyond', w > S.set.most[j] + 0.005);
@@ -433,18 +449,26 @@ function drawLosses(found, before) {
   });
 }
 
-function overGuard(t, v, was) { return S.guard === null ? 0 : Math.max(0, lossOf(t, v) - lossOf(t, was) - S.guard - 1e-9); }
+function overGuard(t, v, was) {   // by how much a target is worse than the limit allows
+  return S.guard === null ? 0 : Math.max(0, lossOf(t, v) - lossOf(t, was) - S.guard - 1e-9);
+}
+
+function aimed(found) {   // what is to be lowered: one target, or the average of all, which has no interval
+  if (S.aim >= 0) return [S.set.targets[S.aim].title, ...found[S.aim]];
+  return ['Average', sum(found.map(r => r[0])) / found.length, null, null];
+}
 
 function drawStrip(found, before, near) {
-  const {set} = S, far = near.distance > set.usual + 1e-9, average = rows => sum(rows.map(r => r[0])) / rows.length;
-  const [v, low, high] = S.aim < 0 ? [average(found), null, null] : found[S.aim], title = S.aim < 0 ? 'Average' : set.targets[S.aim].title;
-  const by = v - (S.aim < 0 ? average(before) : before[S.aim][0]), over = set.targets.filter((_, k) => overGuard(k, found[k][0], before[k][0]) > 0);
+  const {set} = S, far = near.distance > set.usual + 1e-9;
+  const [title, v, low, high] = aimed(found), by = v - aimed(before)[1];
+  const over = set.targets.filter((_, t) => overGuard(t, found[t][0], before[t][0]) > 0).map(x => x.title);
   $('aimed').replaceChildren(`${title}: `, make('b', {}, number(v)),
-    missing(low) ? '' : ` (${number(low)} to ${number(high)})`, Math.abs(by) < 5e-4 ? '' : `, ${signed(by)} against ${set.reference.reference}`);
-  $('distance').textContent = `${far ? '⚠ Extrapolated: nearest' : 'Nearest'} run ${set.runs.names[near.run]}, ${percent(near.distance)} of the weight away`
-    + (far ? ` (usual: ${percent(set.usual)} at most)` : '');
-  $('limits').textContent = S.guard === null ? '' : over.length
-    ? `⚠ Over the limit of ${S.guard}: ${over.length > 3 ? `${over.length} losses` : over.map(x => x.title).join(', ')}` : `✓ No loss is over the limit of ${S.guard}`;
+    missing(low) ? '' : ` (${number(low)} to ${number(high)})`,
+    Math.abs(by) < 5e-4 ? '' : `, ${signed(by)} against ${set.reference.reference}`);
+  $('distance').textContent = `${far ? '⚠ Extrapolated: nearest' : 'Nearest'} run ${set.runs.names[near.run]}, `
+    + `${percent(near.distance)} of the weight away${far ? ` (usual: ${percent(set.usual)} at most)` : ''}`;
+  $('limits').textContent = S.guard === null ? '' : !over.length ? `✓ No loss is over the limit of ${S.guard}`
+    : `⚠ Over the limit of ${S.guard}: ${over.length > 3 ? `${over.length} losses` : over.join(', ')}`;
   $('strip').classList.toggle('far', far);
 }
 
@@ -457,10 +481,10 @@ const finish = later(() => {   // what may wait until a drag rests
 
 function update() {
   const start = performance.now(), {set, law, p} = S;
-  const found = predict(set, law, p), before = law.before ??= predict(set, law, set.reference.mixture), near = nearest(set, p);
+  const found = predict(set, law, p), before = law.before ??= predict(set, law, set.reference.mixture);
   drawWeights();
   drawLosses(found, before);
-  drawStrip(found, before, near);
+  drawStrip(found, before, nearest(set, p));
   $('undo').disabled = !past.length;
   $('unpin').disabled = !S.pins.size;
   finish();
@@ -469,14 +493,13 @@ function update() {
 }
 
 function facts() {   // how good the law is, as measured
-  const {set, law} = S, ranks = law.rho.some(r => !missing(r));
-  const about = set.targets.map((x, t) => [x.title, missing(law.rho[t]) ? '?' : law.rho[t].toFixed(3), number(law.error[t] ?? NaN)]);
+  const {set, law} = S, row = (cell, words) => make('tr', {}, ...words.map(x => make(cell, {}, x)));
+  const about = set.targets.map((x, t) => [x.title, ...[law.rho[t], law.error[t]].map(v => number(v ?? NaN))]);
   $('facts').replaceChildren(
-    make('p', {class: 'note'}, `${law.title}, measured on ${set.measured}. `,
-      ranks ? 'ρ: rank correlation of predicted and measured. ' : '', `Error: root of the mean squared error, ${set.unit || 'in the unit of the target'}. `,
+    make('p', {class: 'note'}, `${law.title}, measured on ${set.measured}. ρ: rank correlation of predicted and measured. `,
+      `Error: root of the mean squared error, ${set.unit || 'in the unit of the target'}. `,
       'An interval is 1.96 times the error, or what the law itself says of a new run if that is more.'),
-    make('table', {}, make('thead', {}, make('tr', {}, ...['', 'ρ', 'error'].map(x => make('th', {scope: 'col'}, x)))),
-      make('tbody', {}, ...about.map(([first, ...rest]) => make('tr', {}, make('td', {}, first), ...rest.map(x => make('td', {}, x)))))),
+    make('table', {}, make('thead', {}, row('th', ['', 'ρ', 'error'])), make('tbody', {}, ...about.map(x => row('td', x)))),
     ...set.notes.map(x => make('p', {class: 'note'}, x)));
 }
 
@@ -485,19 +508,26 @@ function facts() {   // how good the law is, as measured
 const SHOWN = 30;   // domains and targets of the map at most
 let cells = [], columns = [], squares = [];   // the targets and domains that it shows, and its squares
 
-function largest(all, size) { return all.map((_, i) => i).sort((a, b) => size(b) - size(a)).slice(0, SHOWN).sort((a, b) => a - b); }
+function largest(all, size) {   // numbers of the largest, in their own order
+  return all.map((_, i) => i).sort((a, b) => size(b) - size(a)).slice(0, SHOWN).sort((a, b) => a - b);
+}
 
 function buildMap() {
   const {set} = S, spread = t => set.targets[t].highest - set.targets[t].lowest;
   cells = largest(set.targets, spread);
   columns = largest(set.domains, j => Math.max(set.most[j], set.reference.mixture[j]));
-  squares = cells.map(t => columns.map(j => make('div', {role: 'button', tabindex: -1, onclick: () => pickCell(t, j)})));
-  const head = make('tr', {role: 'row'}, make('td', {role: 'gridcell'}), ...columns.map(j => make('th', {scope: 'col', role: 'columnheader'}, make('span', {title: set.domains[j].title}, set.domains[j].title))));
-  const body = cells.map((t, a) => make('tr', {role: 'row'}, make('th', {scope: 'row', role: 'rowheader'}, set.targets[t].title),
+  const square = (t, j) => make('div', {role: 'button', tabindex: -1, onclick: () => pickCell(t, j)});
+  const above = ({title}) => make('th', {scope: 'col', role: 'columnheader'}, make('span', {title}, title));
+  const beside = ({title}) => make('th', {scope: 'row', role: 'rowheader'}, title);
+  squares = cells.map(t => columns.map(j => square(t, j)));
+  const head = make('tr', {role: 'row'}, make('td', {role: 'gridcell'}), ...columns.map(j => above(set.domains[j])));
+  const body = cells.map((t, a) => make('tr', {role: 'row'}, beside(set.targets[t]),
     ...squares[a].map(div => make('td', {role: 'gridcell'}, div))));
-  $('map').querySelector('table').replaceChildren(make('thead', {role: 'rowgroup'}, head), make('tbody', {role: 'rowgroup'}, ...body));
+  $('map').querySelector('table').replaceChildren(
+    make('thead', {role: 'rowgroup'}, head), make('tbody', {role: 'rowgroup'}, ...body));
   const left = [set.domains.length - columns.length, set.targets.length - cells.length];
-  $('map-left').textContent = sum(left) ? `Not shown here: ${plural(left[0], 'domain')} that runs had little of, ${plural(left[1], 'target')} that hardly vary.` : '';
+  const words = `${plural(left[0], 'domain')} that runs had least of, ${plural(left[1], 'target')} that vary least.`;
+  $('map-left').textContent = sum(left) ? `Not shown here: ${words}` : '';
 }
 
 function drawMap() {   // a tenth of what the other free domains have goes to the column's domain
@@ -506,11 +536,12 @@ function drawMap() {   // a tenth of what the other free domains have goes to th
     const q = move(p, j, p[j] + 0.1 * sum(p.filter((_, k) => k !== j && !pins.has(k))), pins, set.spare);
     return cells.map(t => value(set, law, t, q) - now[t]);
   });
-  const sizes = table.flat().map(Math.abs).sort((a, b) => a - b), most = sizes[Math.floor(0.95 * (sizes.length - 1))] || 1;
+  const sizes = table.flat().map(Math.abs).sort((a, b) => a - b);
+  const most = sizes[Math.floor(0.95 * (sizes.length - 1))] || 1;   // one in twenty has the full colour
   cells.forEach((t, a) => columns.forEach((j, b) => {
-    const by = table[b][a], div = squares[a][b], good = better(t, by), strength = Math.min(1, Math.abs(by) / most);
-    const here = t === S.cell[0] && j === S.cell[1];
-    div.style.background = `color-mix(in srgb, var(--${good ? 'blue' : 'orange'}) ${Math.round(85 * strength ** 0.8)}%, var(--line))`;
+    const by = table[b][a], div = squares[a][b], here = t === S.cell[0] && j === S.cell[1];
+    const strength = Math.min(1, Math.abs(by) / most), ink = better(t, by) ? 'blue' : 'orange';
+    div.style.background = `color-mix(in srgb, var(--${ink}) ${Math.round(85 * strength ** 0.8)}%, var(--line))`;
     div.style.color = strength > 0.55 ? 'var(--page)' : 'var(--text)';
     div.textContent = Math.abs(by) < 0.005 ? '·' : by.toFixed(2).replace('-', '−').replace('0.', '.');
     div.setAttribute('aria-label', `${set.targets[t].title} with more ${set.domains[j].title}: ${signed(by)}`);
@@ -549,50 +580,59 @@ function frame(box, height, label) {   // an SVG as wide as its place
 }
 
 function scales(f, x, y) {   // from values to places
-  const span = (y[1] - y[0]) || 1, low = y[0] - 0.06 * span, high = y[1] + 0.06 * span;
-  return {low, high, x: v => f.left + (f.right - f.left) * (v - x[0]) / ((x[1] - x[0]) || 1), y: v => f.bottom - (f.bottom - f.top) * (v - low) / (high - low)};
+  const span = (y[1] - y[0]) || 1, low = y[0] - 0.06 * span, high = y[1] + 0.06 * span, wide = (x[1] - x[0]) || 1;
+  return {
+    ends: y,
+    x: v => f.left + (f.right - f.left) * (v - x[0]) / wide,
+    y: v => f.bottom - (f.bottom - f.top) * (v - low) / (high - low),
+  };
 }
 
 function axes(f, at, x, asX) {
-  for (const v of [at.low + 0.06 * (at.high - at.low), (at.low + at.high) / 2, at.high - 0.06 * (at.high - at.low)]) {
+  for (const v of [at.ends[0], (at.ends[0] + at.ends[1]) / 2, at.ends[1]]) {
     f.svg.append(draw('line', {class: 'axis', x1: f.left, x2: f.right, y1: at.y(v), y2: at.y(v)}));
     f.svg.append(draw('text', {x: f.left - 6, y: at.y(v) + 4, 'text-anchor': 'end'}, v.toFixed(2)));
   }
-  x.forEach((v, i) => f.svg.append(draw('text', {x: at.x(v), y: f.height - 6, 'text-anchor': i ? i === x.length - 1 ? 'end' : 'middle' : 'start'}, asX(v))));
+  x.forEach((v, i) => {
+    const anchor = i === 0 ? 'start' : i === x.length - 1 ? 'end' : 'middle';
+    f.svg.append(draw('text', {x: at.x(v), y: f.height - 6, 'text-anchor': anchor}, asX(v)));
+  });
 }
 
 const polyline = points => points.map(([x, y], i) => `${i ? 'L' : 'M'}${x.toFixed(1)},${y.toFixed(1)}`).join('');
 
 function curvePoints(t, j, count = 49) {   // along the weight of a domain, a little beyond what runs had
   const {set, law, p, pins} = S, kept = sum(p.filter((_, k) => k !== j && pins.has(k)));
-  const end = Math.min(1 - kept, Math.max(1.1 * set.most[j], p[j])), low = set.targets[t].low ?? -Infinity, high = set.targets[t].high ?? Infinity;
+  const end = Math.min(1 - kept, Math.max(1.1 * set.most[j], p[j]));
   return Array.from({length: count}, (_, i) => {
-    const w = end * i / (count - 1), q = move(p, j, w, pins, set.spare), v = value(set, law, t, q);
-    const half = 1.96 * Math.max(deviation(law.models[t], q) || 0, law.error[t] ?? 0);
-    return {w, v, low: clamp(v - half, low, high), high: clamp(v + half, low, high), seen: nearest(set, q).distance <= set.usual + 1e-9};
+    const w = end * i / (count - 1), q = move(p, j, w, pins, set.spare), [v, low, high] = predictOne(set, law, t, q);
+    const seen = nearest(set, q).distance <= set.usual + 1e-9;
+    return {w, v, low: missing(low) ? v : low, high: missing(high) ? v : high, seen};
   });
 }
 
 function drawCurve() {
-  const {set, law, p} = S, [t, j] = S.cell, box = $('curve').querySelector('.chart'), points = curvePoints(t, j);
-  const title = `Loss on ${set.targets[t].title} along the weight of ${set.domains[j].title}`, last = points.at(-1);
-  $('curve').querySelector('h3').textContent = set.targets[t].higher ? title.replace('Loss on ', '') : title;
-  const label = `${title}: ${number(points[0].v)} at 0%, ${number(value(set, law, t, p))} now at ${percent(p[j])}, ${number(last.v)} at ${percent(last.w)}`;
-  const f = frame(box, 220, label), near = points.filter(x => x.seen), shown = near.length ? near : points;
-  const ends = [Math.min(...points.map(x => x.v), ...shown.map(x => x.low)), Math.max(...points.map(x => x.v), ...shown.map(x => x.high))];
-  const at = scales(f, [0, last.w], ends);
+  const {set, law, p} = S, [t, j] = S.cell, points = curvePoints(t, j), last = points.at(-1), now = value(set, law, t, p);
+  const what = `${set.targets[t].higher ? '' : 'Loss on '}${set.targets[t].title}`;
+  const title = `${what} along the weight of ${set.domains[j].title}`;
+  const label = `${title}: ${number(points[0].v)} at 0%, ${number(now)} now at ${percent(p[j])}, `
+    + `${number(last.v)} at ${percent(last.w)}`;
+  const near = points.filter(x => x.seen), shown = near.length ? near : points, all = points.map(x => x.v);
+  const ends = [Math.min(...all, ...shown.map(x => x.low)), Math.max(...all, ...shown.map(x => x.high))];
+  $('curve').querySelector('h3').textContent = title;
+  const f = frame($('curve').querySelector('.chart'), 220, label), at = scales(f, [0, last.w], ends);
+  const line = (list, height) => list.map(x => [at.x(x.w), at.y(x[height])]);
+  const put = (tag, set) => f.svg.append(draw(tag, set));
   axes(f, at, [0, last.w / 2, last.w], w => percent(w, last.w < 0.1 ? 1 : 0));
-  for (const run of stretches(points)) {
-    const edge = [...run.map(x => [at.x(x.w), at.y(x.high)]), ...run.slice().reverse().map(x => [at.x(x.w), at.y(x.low)])];
-    f.svg.append(draw('path', {class: 'band', d: polyline(edge) + 'Z'}));
-  }
+  for (const part of stretches(points))
+    put('path', {class: 'band', d: polyline([...line(part, 'high'), ...line(part, 'low').reverse()]) + 'Z'});
   const was = set.reference.mixture[j];
-  if (was <= last.w) f.svg.append(draw('line', {class: 'was', x1: at.x(was), x2: at.x(was), y1: f.top, y2: f.bottom}));
-  f.svg.append(draw('path', {class: 'guess', d: polyline(points.map(x => [at.x(x.w), at.y(x.v)]))}));
-  for (const run of stretches(points)) f.svg.append(draw('path', {class: 'line', d: polyline(run.map(x => [at.x(x.w), at.y(x.v)]))}));
-  const marks = [...new Set(set.runs.weights.map(r => Math.round(at.x(r[j]))))].filter(x => x <= f.right);
-  f.svg.append(draw('path', {class: 'rug', d: marks.map(x => `M${x},${f.bottom}v5`).join('')}));
-  f.svg.append(draw('circle', {class: 'point', cx: at.x(p[j]), cy: at.y(value(set, law, t, p)), r: 6}));
+  if (was <= last.w) put('line', {class: 'was', x1: at.x(was), x2: at.x(was), y1: f.top, y2: f.bottom});
+  put('path', {class: 'guess', d: polyline(line(points, 'v'))});
+  for (const part of stretches(points)) put('path', {class: 'line', d: polyline(line(part, 'v'))});
+  const ticks = [...new Set(set.runs.weights.map(run => Math.round(at.x(run[j]))))].filter(x => x <= f.right);
+  put('path', {class: 'rug', d: ticks.map(x => `M${x},${f.bottom}v5`).join('')});
+  put('circle', {class: 'point', cx: at.x(p[j]), cy: at.y(now), r: 6});
   f.svg.addEventListener('click', e => {
     const edge = f.svg.getBoundingClientRect(), x = (e.clientX - edge.left) * f.width / edge.width;
     change(() => weigh(j, last.w * clamp((x - f.left) / (f.right - f.left), 0, 1)));
@@ -601,11 +641,14 @@ function drawCurve() {
 
 function stretches(points) {   // parts of a curve where runs have been
   const parts = [];
-  points.forEach((x, i) => { if (x.seen) { if (i && points[i - 1].seen) parts.at(-1).push(x); else parts.push([x]); } });
+  points.forEach((x, i) => {
+    if (!x.seen) return;
+    if (i && points[i - 1].seen) parts.at(-1).push(x); else parts.push([x]);
+  });
   return parts;
 }
 
-// ------------------------------------------------------------------------------------------------------------ 7 the search
+// -------------------------------------------------------------------------------------------------------- 7 the search
 
 function fillAsk() {   // the fields of the search, from the state
   $('aim').value = S.aim;
@@ -631,10 +674,11 @@ function readAsk() {   // the state, from the fields; a field that holds no numb
 
 function scorer() {   // mixture -> how bad it is: first by how much it breaks the limits, then the loss to be lowered
   const {set, law, aim, guard, near} = S, was = set.targets.map((_, t) => value(set, law, t, set.reference.mixture));
-  const asked = aim < 0 ? set.targets.map((_, t) => t) : [aim];
-  return (p, best = {broken: Infinity, loss: Infinity}) => {   // no more is computed than it takes to lose against the best
-    let broken = 0, loss = 0;
-    for (const t of asked) loss += lossOf(t, value(set, law, t, p)) / (asked.length > 1 ? set.targets[t].scale : 1) / asked.length;
+  const asked = aim < 0 ? set.targets.map((_, t) => t) : [aim], unit = t => (aim < 0 ? set.targets[t].scale : 1);
+  const wanted = p => sum(asked.map(t => lossOf(t, value(set, law, t, p)) / unit(t))) / asked.length;
+  return (p, best = {broken: Infinity, loss: Infinity}) => {   // computes no more than it takes to lose against the best
+    const loss = wanted(p);
+    let broken = 0;
     if (best.broken <= 1e-9 && loss >= best.loss) return {broken: Infinity, loss};
     if (near !== null) broken += Math.max(0, nearest(set, p).distance - near - 1e-9);
     if (guard !== null)
@@ -646,9 +690,8 @@ function scorer() {   // mixture -> how bad it is: first by how much it breaks t
 const beats = (a, b) => a.broken < b.broken - 1e-9 || a.broken <= b.broken + 1e-9 && a.loss < b.loss - 1e-9;
 
 function candidate(random) {   // around the reference, from close to far, with the pinned weights as they are
-  const {set, p, pins} = S, strength = Math.exp(Math.log(0.3) + random() * Math.log(100));
-  const drawn = set.reference.mixture.map((w, j) => (pins.has(j) ? 0 : gamma(Math.max(1e-3, w) * set.domains.length * strength, random)));
-  return fitted(drawn, p, pins);
+  const {set, p, pins} = S, strength = set.domains.length * Math.exp(Math.log(0.3) + random() * Math.log(100));
+  return fitted(set.reference.mixture.map(w => gamma(Math.max(1e-3, w) * strength, random)), p, pins);
 }
 
 function fitted(drawn, p, pins) {   // scale what is drawn into what the pinned weights leave
@@ -658,7 +701,10 @@ function fitted(drawn, p, pins) {   // scale what is drawn into what the pinned 
 
 function* neighbours(p, size, random) {   // a domain up or down, from one domain to another, towards the reference or a run
   const free = p.map((_, j) => j).filter(j => !S.pins.has(j));
-  for (const j of free) for (const by of [size, -size]) if (p[j] + by > -size && p[j] + by < 1 + size) yield move(p, j, p[j] + by, S.pins, S.set.spare);
+  for (const j of free) {
+    if (p[j] < 1) yield move(p, j, p[j] + size, S.pins, S.set.spare);
+    if (p[j] > 0) yield move(p, j, p[j] - size, S.pins, S.set.spare);
+  }
   for (let n = 3 * free.length; n > 0; n--) {
     const [i, j] = [0, 0].map(() => free[Math.floor(random() * free.length)]), by = Math.min(size, p[i]);
     if (i === j || by <= 0) continue;
@@ -675,26 +721,31 @@ const STARTS = 3;   // candidates to climb from, besides the reference
 let searches = 0;
 
 async function search(count = 1500, seed = 0) {
-  const me = S.busy = ++searches, score = scorer(), random = randoms(seed), {set, p, pins} = S, first = {p: p.slice(), ...score(p)};
+  const {set, p, pins} = S, me = S.busy = ++searches, score = scorer(), random = randoms(seed);
+  const scored = (q, best) => ({p: q, ...score(q, best)}), first = scored(p.slice());
+  const progress = (what, best) => { $('found').textContent = `${what}: ${number(aimValue(best.loss))}`; };
+  const going = () => S.busy === me && !S.enough;
   let rest = performance.now();
-  const going = () => S.busy === me && !S.enough, breathe = async () => {   // let the page answer
+  const breathe = async () => {   // let the page answer
     if (performance.now() - rest < 14) return;
     await new Promise(done => setTimeout(done));
     rest = performance.now();
   };
-  const progress = (what, best) => { $('found').textContent = `${what}: ${number(aimValue(best.loss))}`; };
   S.enough = false;
   $('go').textContent = 'Stop';
   remember();
 
-  const from = set.reference.mixture, between = s => set.runs.weights.map(run => from.map((w, j) => w + s * (run[j] - w)));
-  const tries = [from, ...[1, 0.5, 0.2].flatMap(between)].map(w => fitted(w, p, pins)), top = [first], cloud = [];
-  const all = tries.length + count;
-  for (let n = 0; n < all && going(); n++) {
-    const q = tries[n] || candidate(random), found = {p: q, ...score(q, top[STARTS - 1])};
+  const from = set.reference.mixture, towards = s => set.runs.weights.map(run => from.map((w, j) => w + s * (run[j] - w)));
+  const tries = [from, ...[1, 0.5, 0.2].flatMap(towards)].map(w => fitted(w, p, pins));
+  const top = [first], cloud = [];
+  for (let n = 0; n < tries.length + count && going(); n++) {
+    const found = scored(tries[n] || candidate(random), top[STARTS - 1]);
     cloud.push(found.loss);
-    if (top.length < STARTS || beats(found, top.at(-1))) top.splice(top.findLastIndex(x => !beats(found, x)) + 1, 0, found);
-    top.length = Math.min(top.length, STARTS);
+    if (top.length < STARTS || beats(found, top.at(-1))) {
+      const place = top.findIndex(x => beats(found, x));
+      top.splice(place < 0 ? top.length : place, 0, found);
+      top.length = Math.min(top.length, STARTS);
+    }
     if (n % 50 === 0) progress(`${n} candidates`, top[0]);
     await breathe();
   }
@@ -704,7 +755,7 @@ async function search(count = 1500, seed = 0) {
     for (let size = 0.08, better; size > 0.0006 && going(); size = better ? size : size / 2) {
       better = false;
       for (const q of neighbours(path.at(-1).p, size, random)) {
-        const found = {p: q, ...score(q, path.at(-1))};
+        const found = scored(q, path.at(-1));
         better = beats(found, path.at(-1));
         if (better) { path.push(found); progress(`step ${path.length - 1}`, found); break; }
         await breathe();
@@ -714,7 +765,7 @@ async function search(count = 1500, seed = 0) {
     return path;
   };
   let path = [top[0]];
-  for (const start of [...top, {p: tries[0], ...score(tries[0])}]) {
+  for (const start of [...top, scored(tries[0])]) {
     const found = await climb(start);
     if (beats(found.at(-1), path.at(-1))) path = found;
   }
@@ -732,10 +783,12 @@ function finishSearch(path, cloud) {
   $('path').hidden = false;
   stepTo(path.length - 1);
   const first = path[0], last = path.at(-1), aim = S.aim < 0 ? 'Average' : S.set.targets[S.aim].title;
-  const ended = last.broken > 1e-9 ? 'No mixture that was tried keeps all the limits; shown is the one that breaks them least. Widen a limit, or free a weight.'
+  const tried = `${plural(cloud.length, 'candidate')}, then ${plural(Math.max(0, path.length - 2), 'small step')}.`;
+  const told = last.broken > 1e-9
+    ? 'No mixture that was tried keeps all the limits. Shown is the one that breaks them least. Widen a limit or free a pin.'
     : path.length === 1 ? 'Nothing better than this mixture was found.'
     : `${aim}: ${number(aimValue(first.loss))} before, ${number(aimValue(last.loss))} now.`;
-  $('found').textContent = `${ended} ${plural(cloud.length, 'candidate')}, then ${plural(Math.max(0, path.length - 2), 'small step')}. Undo brings the old mixture back.`;
+  $('found').textContent = `${told} ${tried} Undo brings the old mixture back.`;
 }
 
 function stepTo(k) {   // walk along the path
@@ -748,20 +801,22 @@ function stepTo(k) {   // walk along the path
 }
 
 function drawPath(k) {
-  const {path, cloud} = S.path, box = $('path').querySelector('.chart'), kept = path.filter(x => x.broken <= 1e-9);
-  const shown = (kept.length ? kept : path).map(x => x.loss), worst = cloud.slice().sort((a, b) => a - b)[Math.floor(cloud.length / 2)] ?? shown[0];
-  const low = Math.min(...shown), high = Math.max(...shown, worst);
-  const ends = [aimValue(low), aimValue(high)].sort((a, b) => a - b);
-  const f = frame(box, 170, `The search: ${number(aimValue(path[0].loss))} at first, ${number(aimValue(path.at(-1).loss))} at the end, in ${path.length - 1} steps`);
-  const at = scales(f, [0, Math.max(1, path.length - 1)], ends);
+  const {path, cloud} = S.path, kept = path.filter(x => x.broken <= 1e-9), shown = kept.length ? kept : path;
+  const usual = cloud.slice().sort((a, b) => a - b)[Math.floor(cloud.length / 2)] ?? shown[0].loss;   // half are worse
+  const losses = [...shown.map(x => x.loss), usual], high = Math.max(...losses);
+  const label = `The search: ${number(aimValue(path[0].loss))} at first, ${number(aimValue(path.at(-1).loss))} at the end, `
+    + `in ${path.length - 1} steps`;
+  const f = frame($('path').querySelector('.chart'), 170, label);
+  const at = scales(f, [0, Math.max(1, path.length - 1)], [Math.min(...losses), high].map(aimValue).sort((a, b) => a - b));
   axes(f, at, [0, path.length - 1], n => (n ? `step ${n}` : 'now'));
-  cloud.forEach((loss, n) => {   // between the first step and the second; what is worse than half of them is not drawn
+  cloud.forEach((loss, n) => {   // between now and the first step; the worse half is not drawn
     if (n % Math.ceil(cloud.length / 800) === 0 && loss <= high)
       f.svg.append(draw('circle', {class: 'cloud', cx: at.x(n / cloud.length), cy: at.y(aimValue(loss)), r: 1.6}));
   });
-  const sound = path.map((x, n) => [at.x(n), at.y(aimValue(x.loss)), x.broken <= 1e-9 || !kept.length]).filter(x => x[2]);
-  f.svg.append(draw('path', {class: 'line', d: polyline(sound)}));
-  f.svg.append(draw('circle', {class: 'point', cx: at.x(k), cy: clamp(at.y(aimValue(path[k].loss)), f.top, f.bottom), r: 6}));
+  const line = path.map((x, n) => [at.x(n), at.y(aimValue(x.loss))]).filter((_, n) => shown.includes(path[n]));
+  f.svg.append(draw('path', {class: 'line', d: polyline(line)}));
+  const height = clamp(at.y(aimValue(path[k].loss)), f.top, f.bottom);
+  f.svg.append(draw('circle', {class: 'point', cx: at.x(k), cy: height, r: 6}));
 }
 
 function toggleSearch() {
@@ -771,13 +826,14 @@ function toggleSearch() {
   search();
 }
 
-// ------------------------------------------------------------------------------------------------- 8 keys, and the start
+// ----------------------------------------------------------------------------------------------- 8 keys, and the start
 
 async function copyLink() {
   const address = location.href.replace(/#.*/, '') + link();
   history.replaceState(null, '', link());
-  try { await navigator.clipboard.writeText(address); tell('The link is copied. It holds the mixture, the pins, the law and the limits.'); }
-  catch { tell('Copy the address of this page: it holds the mixture, the pins, the law and the limits.'); }
+  const holds = 'it holds the mixture, the pins, the law and the limits.';
+  try { await navigator.clipboard.writeText(address); tell(`The link is copied: ${holds}`); }
+  catch { tell(`Copy the address of this page: ${holds}`); }
 }
 
 function nextPreset(by) {
@@ -796,7 +852,8 @@ function onKey(event) {
   const row = event.target.closest?.('[data-domain]'), j = row ? Number(row.dataset.domain) : -1;
   const keys = {
     p: () => j >= 0 && pin(j), z: () => j >= 0 && change(() => weigh(j, 0)), u: undo, s: toggleSearch, l: copyLink,
-    '[': () => nextPreset(-1), ']': () => nextPreset(1), '?': () => { $('help').scrollIntoView(); $('keys-on').focus(); },
+    '[': () => nextPreset(-1), ']': () => nextPreset(1),
+    '?': () => { $('help').scrollIntoView(); $('keys-on').focus(); },
     1: () => pickLaw(0), 2: () => pickLaw(1), 3: () => pickLaw(2), 4: () => pickLaw(3),
   };
   const work = keys[event.key.toLowerCase()];

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['LAWS_SHOWN', 'EXPLORED', 'FORMS', 'UNIT', 'PAPER', 'MOST', 'METHODS', 'with_law', 'fit_each', 'laws_of', 'as_formula',
            'packed', 'packed_whole', 'packed_forests', 'preset', 'paper_presets', 'log_linear_preset', 'usual_distance',
-           'explorer_data', 'explorer_page', 'write_explorer', 'authors_set', 'our_set', 'book_sets', 'fit_set']
+           'as_json', 'explorer_data', 'explorer_page', 'write_explorer', 'authors_set', 'our_set', 'book_sets',
+           'fit_set']
 
 # %% ../nbs/87_explorer.ipynb #e8700002
 import base64, json, re, zlib
@@ -34,7 +35,7 @@ from .tables import as_plain
 LAWS_SHOWN = {   # name: title, and what it is in a sentence
     'ridge': ('Ridge', 'Ridge is a line: each domain adds the same for each unit of weight.'),
     'log-linear': ('Log-linear', 'The log-linear law is a floor and the exponential of a line.'),
-    'lightgbm': ('Boosted trees', "Boosted trees are the paper's choice: a thousand small trees, so steps and no slopes."),
+    'lightgbm': ('Boosted trees', "Boosted trees are the paper's choice: a thousand small trees, in steps."),
     'chosen': ('As chosen', 'Each target by the law that was chosen for it.'),
 }
 EXPLORED = ('ridge', 'log-linear', 'lightgbm')
@@ -235,7 +236,20 @@ def _targets(fit):
     return rows
 
 # %% ../nbs/87_explorer.ipynb #e8700022
-MOST = 2_000_000   # signs that the trees of one set of runs may take in a page
+def _plain(value):
+    "Turn arrays and tables into lists, whole floats into whole numbers, and what is not finite into null."
+    if isinstance(value, dict): return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray, pd.Series)): return [_plain(v) for v in value]
+    value = as_plain(value)
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2 ** 53 else value
+
+def as_json(value) -> str:
+    "Write plain values, arrays and tables as JSON, as short as it gets."
+    return json.dumps(_plain(value), ensure_ascii=False, separators=(',', ':'))
+
+
+# %% ../nbs/87_explorer.ipynb #e8700025
+MOST = 2_000_000   # signs that one law of one set of runs may take in a page
 
 def _errors(fit):
     "List the rho and the error of each target's law on unseen runs."
@@ -243,30 +257,34 @@ def _errors(fit):
     return {k: [table[k][t, fit.laws[t]] for t in fit.targets] for k in ('rho', 'rmse')}
 
 def _models(fit):
-    "Write the laws of all targets down: formulas, the arrays of their trees if there are any, and why not."
-    models, strange = fit.model.models_, None
-    forms = [as_formula(m) for m in models]
-    trees = [i for i, f in enumerate(forms) if f and f['kind'] == 'trees']
-    for t, form in zip(fit.targets, forms):
-        if form is None: strange = f'the page cannot compute {fit.laws[t]}, the law of {t}'
-    if strange or not trees: return forms, None, strange
-    forest, own = packed_forests([models[i] for i in trees])
-    for i, told in zip(trees, own): forms[i] = told
-    size = sum(len(v['bytes']) for v in forest.values() if isinstance(v, dict))
-    return forms, forest, f'its trees take {size / 1e6:.1f} MB, and a page holds {MOST / 1e6:.0f}' if size > MOST else None
+    "Write the laws of all targets down; and the arrays of their trees, if there are any."
+    models = fit.model.models_
+    forms, forest = [as_formula(m) for m in models], None
+    trees = [i for i, form in enumerate(forms) if form and form['kind'] == 'trees']
+    if trees:
+        forest, own = packed_forests([models[i] for i in trees])
+        for i, told in zip(trees, own): forms[i] = told
+    return forms, forest
 
-# %% ../nbs/87_explorer.ipynb #e8700023
+def _why_not_shown(fit, forms, forest):
+    "Say why a page cannot hold a law, or None."
+    for t, form in zip(fit.targets, forms):
+        if form is None: return f'the page cannot compute {fit.laws[t]}, the law of {t}'
+    size = len(as_json([forms, forest]))
+    if size > MOST: return f'its numbers take {size / 1e6:.1f} MB, and a page holds {MOST / 1e6:.0f} MB a law'
+
+
+# %% ../nbs/87_explorer.ipynb #e8700026
 def _law_told(name, fit, presets):
     "Write one law down: what is shown of it, or why it is not shown."
-    forms, forest, why = _models(fit)
-    title, about = LAWS_SHOWN.get(name, (name.capitalize(), ''))
-    if why: return None, f'{title} cannot be shown: {why}.'
+    (forms, forest), (title, about) = _models(fit), LAWS_SHOWN.get(name, (name.capitalize(), ''))
+    if why := _why_not_shown(fit, forms, forest): return None, f'{title} cannot be shown: {why}.'
     errors = _errors(fit)
     at = pd.DataFrame([x['mixture'] for x in presets], columns=fit.domains).reset_index(drop=True)
     band = predict_band(fit, at)
     check = [[band[t][i] for t in fit.targets] for i in range(len(at))]
-    told = {'name': name, 'title': title, 'about': about, 'models': forms, 'rho': errors['rho'], 'error': errors['rmse'],
-            'check': check}
+    told = {'name': name, 'title': title, 'about': about, 'models': forms, 'check': check}
+    told |= {'rho': errors['rho'], 'error': errors['rmse']}
     return told | ({'forest': forest} if forest else {}), None
 
 def _measured(fit):
@@ -274,7 +292,7 @@ def _measured(fit):
     test = fit.meta.get('measured_on')
     return f'{test}, runs that no law was fitted on' if test else f"{fit.meta.get('folds')} folds of the runs"
 
-# %% ../nbs/87_explorer.ipynb #e8700024
+# %% ../nbs/87_explorer.ipynb #e8700027
 def explorer_data(
     fits: dict,          # law: `Fit` of the same runs and targets, as `fit_each` and `laws_of` give them
     name: str,           # of the runs, in links and on the switch
@@ -300,26 +318,18 @@ def explorer_data(
             'usual': usual_distance(fit.mixtures), 'laws': told, 'presets': presets, 'measured': _measured(fit),
             'unit': unit, 'aim': aim or fit.targets[0], 'start': start, 'notes': notes}
 
-# %% ../nbs/87_explorer.ipynb #e8700027
-def _plain(value):
-    "Turn arrays and tables into lists, whole floats into whole numbers, and what is not finite into null."
-    if isinstance(value, dict): return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray, pd.Series)): return [_plain(v) for v in value]
-    value = as_plain(value)
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2 ** 53 else value
-
+# %% ../nbs/87_explorer.ipynb #e870002a
 def explorer_page(
     sets: list,  # of `explorer_data`, one or several
     title: str = 'Mixture explorer',
 ) -> str:        # one HTML page, with nothing to fetch
     "Put the page together."
     book = {'title': title, 'made': f'Made with regmix {__version__}.', 'sets': sets}
-    data = json.dumps(_plain(book), ensure_ascii=False, separators=(',', ':')).replace('<', '\\u003c')
+    data = as_json(book).replace('<', '\\u003c')
     folder = resources('regmix')
-    parts = {f'/* explorer.{kind} */': (folder/f'explorer.{kind}').read_text(encoding='utf-8') for kind in ('css', 'js')}
-    parts |= {'/* data */': data}
-    page = (folder/'explorer.html').read_text(encoding='utf-8')
-    return re.sub('|'.join(map(re.escape, parts)), lambda mark: parts[mark[0]], page)
+    def text(kind): return (folder/f'explorer.{kind}').read_text(encoding='utf-8')
+    parts = {'/* explorer.css */': text('css'), '/* explorer.js */': text('js'), '/* data */': data}
+    return re.sub('|'.join(map(re.escape, parts)), lambda mark: parts[mark[0]], text('html'))
 
 def write_explorer(
     sets: list,        # of `explorer_data`, such as `book_sets` gives
@@ -329,7 +339,7 @@ def write_explorer(
     "Write the explorer as one file."
     return write_file(path, explorer_page(sets, title))
 
-# %% ../nbs/87_explorer.ipynb #e870002a
+# %% ../nbs/87_explorer.ipynb #e870002d
 def authors_set() -> dict: # as `explorer_data`
     "Explore the authors' logs."
     swarm = load_swarm('authors/1m-train')
@@ -357,7 +367,7 @@ def book_sets() -> list[dict]: # for `write_explorer`
     "Explore the authors' logs, if they are here, and our runs."
     return [*([authors_set()] if have_authors() else []), our_set()]
 
-# %% ../nbs/87_explorer.ipynb #e870002c
+# %% ../nbs/87_explorer.ipynb #e870002f
 def _fit_presets(fit, told):
     "Collect mixtures to start from: the proposal, the prior, the average, the best run of the first targets."
     found, prior = [], told.get('prior')
