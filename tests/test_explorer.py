@@ -249,12 +249,13 @@ def test_leaves_of_large_losses_fit_as_well(fits):
 def test_from_the_shell(at, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("regmix.report.make_report", lambda *given: "the report")   # which other tests look at
-    save_fit(fit_swarm(toy(60, "mine", 5), TARGETS[:2], ("ridge", "log-linear")), "fit")
-    for line, code in (("propose fit --stability 0 --out p.json", 0), ("report fit p.json --explorer report.html", 2),
+    save_fit(fit_swarm(toy(60, "mine", 5), TARGETS[:1], ("ridge",)), "fit")
+    (tmp_path/"p.json").write_text(json.dumps({"mixture": dict.fromkeys(NAMES, 0.2)}))
+    for line, code in (("report fit p.json --explorer report.html", 2),
                        ("report fit p.json --explorer e.html", 0), ("report fit --out r2.html --explorer e.html", 2)):
         found = CliRunner().invoke(app, shlex.split(line))
         assert found.exit_code == code, found.output
-    assert (tmp_path/"report.html").is_file() and not (tmp_path/"r2.html").exists()
+    assert (tmp_path/"report.html").read_text() == "the report" and not (tmp_path/"r2.html").exists()
     if not chromium(): pytest.skip("no chromium or chrome is installed, in which the page could be tried")
     b = at("", tmp_path/"e.html")
     assert b.run("explorer.state.set.presets[0].name") == "Proposal" and "gives the package's own numbers" in text(b, "check")
