@@ -13,11 +13,29 @@ from regmix.proxies import TrainConfig
 CONFIG = TrainConfig(model="80K", tokens=24_000, context=32, batch=4, lr=3e-3, evals=3, eval_tokens=512)
 
 # A server that has imported what is slow to import, and is copied for each process. It never computes anything itself.
+# It is itself a copy of the process that collected the tests, which has imported most of it.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["toys", "nbdev.test", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "scipy.stats",
                                   "sklearn.linear_model", "sklearn.model_selection", "lightgbm", "distributed",
                                   "regmix.training", "regmix.laws", "regmix.forests", "seaborn", "papermill",
                                   "torch._dynamo"])   # the last: what every optimiser imports when it is made
+
+
+def start_server():
+    "Start the server of PROCESSES as a copy of this process; it ends with this process."
+    from multiprocessing import forkserver, resource_tracker, util
+    from regmix.runner import _die_with_parent
+    def copied(python, words, passed):
+        if pid := os.fork(): return pid
+        try:
+            _die_with_parent()
+            os.environ["OMP_NUM_THREADS"] = "1"   # in all of them
+            exec(words[-1], {})                   # what a new Python would be given after -c
+        finally: os._exit(1)
+    resource_tracker.ensure_running()
+    start, util.spawnv_passfds = util.spawnv_passfds, copied
+    try: forkserver.ensure_running()
+    finally: util.spawnv_passfds = start
 
 
 def train_at_once(*given, **options):
