@@ -9,6 +9,7 @@ import time
 sys.modules.setdefault("rfc3987_syntax", None)   # as in conftest.py, for the server of processes below
 
 from regmix.proxies import TrainConfig
+from regmix.runner import LATE, _die_with_parent
 
 CONFIG = TrainConfig(model="80K", tokens=24_000, context=32, batch=4, lr=3e-3, evals=3, eval_tokens=512)
 
@@ -18,13 +19,13 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["toys", "nbdev.test", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "scipy.stats",
                                   "sklearn.linear_model", "sklearn.model_selection", "lightgbm", "distributed",
                                   "regmix.training", "regmix.laws", "regmix.forests", "seaborn", "papermill",
-                                  "torch._dynamo"])   # the last: what every optimiser imports when it is made
+                                  "torch._dynamo",   # the last: what every optimiser imports when it is made
+                                  *LATE])
 
 
 def start_server():
     "Start the server of PROCESSES as a copy of this process; it ends with this process."
     from multiprocessing import forkserver, resource_tracker, util
-    from regmix.runner import _die_with_parent
     def copied(python, words, passed):
         if pid := os.fork(): return pid
         try:
@@ -48,9 +49,9 @@ def train_at_once(*given, **options):
 
 def execute_page(*given):
     "Execute a notebook in a process that is there for it alone."
-    from regmix.runner import end_workers, execute
-    try: execute(*given)
-    finally: end_workers()
+    from regmix.runner import execute
+    os.environ["REGMIX_CORES"] = "1"   # two groups of toy models in this process, and not in workers that import all anew
+    execute(*given)
 
 
 def run_script(said, script, *argv):
