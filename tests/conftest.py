@@ -1,9 +1,11 @@
 """Shared fixtures. Tests that need the authors' logs skip, with a reason, where there are none."""
 import gc
+import os
 import sys
 from pathlib import Path
 
 sys.modules.setdefault("rfc3987_syntax", None)   # else jsonschema compiles 38 grammars of web addresses: two seconds a process
+os.fsync = lambda handle: None   # no test cuts the power; the disk is asked some thousand times, milliseconds each
 
 import numpy as np
 import pandas as pd
