@@ -1,5 +1,4 @@
 """Shared fixtures. Tests that need the authors' logs skip, with a reason, where there are none."""
-import gc
 import os
 import sys
 from pathlib import Path
@@ -36,9 +35,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session):
-    "When all is imported and no test has run: what is there is no garbage, and the server of processes is a copy of it."
-    gc.collect()
-    gc.freeze()
+    "Start the server of processes when the tests are collected and none has run."
     if not any("processes" in test.fixturenames for test in getattr(session, "items", [])): return
     from toys import start_server
     capture = session.config.pluginmanager.getplugin("capturemanager")

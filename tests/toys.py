@@ -1,5 +1,7 @@
 """What several files of tests share: the settings of a toy model, and cheap processes."""
 import contextlib
+import gc
+import importlib
 import multiprocessing
 import os
 import runpy
@@ -13,19 +15,20 @@ from regmix.runner import LATE, _die_with_parent
 
 CONFIG = TrainConfig(model="80K", tokens=24_000, context=32, batch=4, lr=3e-3, evals=3, eval_tokens=512)
 
-# A server that has imported what is slow to import, and is copied for each process. It never computes anything itself.
-# It is itself a copy of the process that collected the tests, which has imported most of it.
+# A server that is a copy of the process that collected the tests, and is copied for each process. It never computes anything itself.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["toys", "nbdev.test", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "scipy.stats",
-                                  "sklearn.linear_model", "sklearn.model_selection", "lightgbm", "distributed",
-                                  "regmix.training", "regmix.laws", "regmix.forests", "seaborn", "papermill",
-                                  "torch._dynamo",   # the last: what every optimiser imports when it is made
-                                  *LATE])
+IMPORTED = ["nbdev.test", "scipy.stats", "sklearn.linear_model", "sklearn.model_selection", "lightgbm", "distributed", "seaborn",
+            "regmix.training", "regmix.laws", "regmix.forests", *LATE,
+            "torch._dynamo"]   # the last: what every optimiser imports when it is made
 
 
 def start_server():
-    "Start the server of PROCESSES as a copy of this process; it ends with this process."
+    "Import what is slow to import, and start the server of PROCESSES as a copy of this process; it ends with this process."
     from multiprocessing import forkserver, resource_tracker, util
+    for name in IMPORTED:
+        with contextlib.suppress(ImportError): importlib.import_module(name)
+    gc.collect()
+    gc.freeze()   # what is there now is no garbage: neither this process nor a copy looks through it again
     def copied(python, words, passed):
         if pid := os.fork(): return pid
         try:
