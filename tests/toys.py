@@ -7,6 +7,7 @@ import os
 import runpy
 import sys
 import time
+import warnings
 
 sys.modules.setdefault("rfc3987_syntax", None)   # as in conftest.py, for the server of processes below
 
@@ -34,6 +35,8 @@ def start_server():
         try:
             _die_with_parent()
             os.environ["OMP_NUM_THREADS"] = "1"   # in all of them
+            warnings.resetwarnings()              # to what a new Python has, and not what pytest was told
+            for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning): warnings.simplefilter("ignore", kind)
             exec(words[-1], {})                   # what a new Python would be given after -c
         finally: os._exit(1)
     resource_tracker.ensure_running()
