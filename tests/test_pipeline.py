@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -246,7 +245,7 @@ def test_laws_and_proposals_end_to_end():
     found = load_result("laws", "pytest_laws").table("predictions")
     rho = found[found["size"] == 256].groupby("law")[["true", "predicted"]].corr("spearman")["true"].xs("predicted", level=1)
     assert rho["log-linear"] > rho["ridge"] > rho["own weight"] > 0.3
-    assert run(stage("32_propose_mixtures", "pytest_proposals", swarm="replication/main")).state in ("ran", "kept")
+    assert run(stage("32_propose_mixtures", "pytest_proposals", swarm="replication/main", resamples=2, points=3)).state in ("ran", "kept")
     mixtures = load_result("proposals", "pytest_proposals").table("mixtures").drop(columns=["law", "aim", "asked"])
     assert len(mixtures) == 2 * 2 * 2 + 2 + 2 and np.allclose(mixtures.sum(axis=1), 1, atol=1e-6) and (mixtures >= 0).all(axis=None)
 
@@ -299,14 +298,6 @@ def test_committed_table_of_what_goes_beyond():
 def test_swarms_of_the_authors(authors):
     sizes = {name: len(load_swarm(name)) for name in AUTHORS}
     assert list(sizes.values()) == [512, 256, 256, 64]
-
-
-def test_import_is_light():
-    code = "import sys, regmix; heavy = {'torch', 'lightgbm', 'matplotlib', 'sklearn', 'numba', 'papermill'} & set(sys.modules); assert not heavy, heavy"
-    subprocess.run([sys.executable, "-c", code], check=True)
-    code = ("import sys, regmix.paper, regmix.mixtures, regmix.swarms, regmix.simulation, regmix.figures, regmix.ledger, regmix.runner;"
-            "heavy = {'torch', 'lightgbm', 'matplotlib', 'numba', 'papermill'} & set(sys.modules); assert not heavy, heavy")
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_rows_refuse_what_the_paper_does_not_have():
