@@ -10,7 +10,6 @@ __all__ = ['CLAIMS', 'SIDES', 'SAYS', 'Claim', 'rows_for', 'deciding', 'choices_
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from .figures import markdown_table
@@ -227,13 +226,18 @@ def changed_by_choice(ledger: pd.DataFrame, claims: list = CLAIMS) -> list[str]:
 # %% ../nbs/91_claims.ipynb #1bf9b2ea
 _ABOUT = '''The page to read first: what the paper says, and what is left of it when it is computed again.
 
-- **holds**: our number agrees with the paper's, or the claim in words is true of it. **does not hold**: neither. **open**: our interval has both sides in it. *–*: there is no number of ours.
-- *Logs and printed numbers*: recomputed from the authors' released logs; or, marked *arithmetic*, from what the paper prints, without an interval. Then it says that the paper agrees with itself, and no more.
-- *Our models* are small: proxies with 330K or 1M parameters on 0.1M tokens, targets with 4M parameters on 0.3M tokens, on another text. What does not hold there may hold at the paper's size.
-- Brackets hold 95% intervals. What they cover stands in the notes of [ledger.csv](ledger.csv). Where a claim rests on several numbers, the weakest decides.
+- **holds**: our number agrees with the paper's, or the claim in words is true of it. **does not hold**: neither.
+  **open**: our interval has both sides in it. *–*: there is no number of ours.
+- *Logs and printed numbers*: recomputed from the authors' released logs; or, marked *arithmetic*, from what the paper
+  prints, without an interval. Then it says that the paper agrees with itself, and no more.
+- *Our models* are small: proxies with 330K or 1M parameters on 0.1M tokens, targets with 4M parameters on 0.3M
+  tokens, on another text. What does not hold there may hold at the paper's size.
+- Brackets hold 95% intervals. What they cover stands in the notes of [ledger.csv](ledger.csv). Where a claim rests on
+  several numbers, the weakest decides.
 - Below a verdict: what would be said under another choice than the paper's or LightGBM's default.
 
-Nothing here is written by hand: [the chapter on the claims](../nbs/91_claims.ipynb) names the rows of the ledger behind each line.'''
+Nothing here is written by hand: [the chapter on the claims](../nbs/91_claims.ipynb) names the rows of the ledger
+behind each line.'''
 
 def claims_page(
     ledger: pd.DataFrame,   # of `collect`, all text

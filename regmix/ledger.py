@@ -450,10 +450,10 @@ def gallery(
         if notes: parts.append('\n'.join(notes))
     return '\n\n'.join(parts) + '\n'
 
-_GALLERY = ("**Read first: [the paper's claims](claims.md)**, one row each, with a verdict from the logs and one from our "
-            'models.\n\n'
-            'Here is each exhibit of the paper, redrawn. The numbers behind the verdicts are in [ledger.csv](ledger.csv). '
-            'What goes beyond the paper has [a page of its own](beyond.md).')
+_GALLERY = ("**Read first: [the paper's claims](claims.md)**, one row each, with a verdict from the logs and one "
+            'from our models.\n\n'
+            'Here is each exhibit of the paper, redrawn. The numbers behind the verdicts are in '
+            '[ledger.csv](ledger.csv). What goes beyond the paper has [a page of its own](beyond.md).')
 
 # %% ../nbs/90_ledger.ipynb #f393d27a
 def save_ledger(
