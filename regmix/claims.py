@@ -79,11 +79,11 @@ CLAIMS += [
 
 # %% ../nbs/91_claims.ipynb #a8a3e568
 CLAIMS += [
-    _claim(_HELP, 'the model on the predicted mixture has the lowest loss of 64', 'Figure 2', 'nats per token',
+    _claim(_HELP, 'the model on the predicted mixture has the lowest loss of 64', 'Figure 2', 'nats below the next',
            ('Figure 2', 'the star has the lowest validation loss')),
-    _claim(_HELP, 'RegMix has the lowest loss on Pile-CC of all methods', 'Figure 6', 'nats per token',
+    _claim(_HELP, 'RegMix has the lowest loss on Pile-CC of all methods', 'Figure 6', 'nats below the next',
            ('Figure 6', 'left: RegMix has the lowest loss')),
-    _claim(_HELP, 'so it has where no model may read Pile-CC', 'Figure 6', 'nats per token',
+    _claim(_HELP, 'so it has where no model may read Pile-CC', 'Figure 6', 'nats below the next',
            ('Figure 6', 'right: RegMix has the lowest loss without Pile-CC')),
     _claim(_HELP, 'the mixture moves the average of the tasks', 'Section 5.1', 'points',
            ('Table 3', 'Delta, Average'),
@@ -182,9 +182,9 @@ def _others(choices: pd.DataFrame, said: str) -> list[str]:
     found = []
     for verdict in (v for v in dict.fromkeys(SAYS.values()) if v != said):
         some = [f"{r['choice']} ({_short(r['ours'])})" for _, r in choices[verdicts == verdict].iterrows()]
-        if some: found.append(f"*{verdict}* if {'; or if '.join(some)}")
+        if some: found.append(f"*{verdict}* if {'; '.join(some)}")
     same = [f"{r['choice']} ({_short(r['ours'])})" for _, r in choices[verdicts == said].iterrows()]
-    return found + ([f"the same if {'; or if '.join(same)}"] if same else [])
+    return found + ([f"the same if {'; '.join(same)}"] if same else [])
 
 # %% ../nbs/91_claims.ipynb #9d255df7
 def _cell(claim: Claim, ledger: pd.DataFrame, side: str) -> str:
