@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from regmix.files import FIGURES, load_result
-from regmix.ledger import (BEYOND, BEYOND_COLUMNS, COLUMNS, EXHIBITS, VERDICTS, Rows, by_source, cells_of, collect, judge,
+from regmix.ledger import (BEYOND, BEYOND_COLUMNS, COLUMNS, EXHIBITS, OTHER, VERDICTS, Rows, by_source, cells_of, collect, judge,
                            paper_rows, summary)
 from regmix.runner import LATE, Section, build, check_parameters, digests, fresh, graph, main, needs, run, sections
 from regmix.swarms import AUTHORS, load_swarm
@@ -329,7 +329,7 @@ def test_an_interval_meets_what_a_printed_number_stands_for():
 def test_counts_by_source_lose_no_row(tmp_path):
     ledger = pd.read_csv(ROOT/"figures/ledger.csv", dtype=str, keep_default_na=False)
     for counts in (summary(ledger), by_source(ledger)):
-        assert list(counts.columns[1:]) == list(VERDICTS) and counts.iloc[:, 1:].to_numpy().sum() == len(ledger)
+        assert list(counts.columns[1:]) == [*VERDICTS, OTHER] and counts.iloc[:, 1:].to_numpy().sum() == len(ledger)
 
 
 def test_the_gallery_names_the_rows_of_its_notes():
