@@ -71,6 +71,8 @@ def klass(node: ast.ClassDef, notes: dict) -> Symbol:
     "Read a class: its fields, its docstring, its public methods."
     bases = ", ".join(map(ast.unparse, node.bases))
     made = Symbol(node.name, "class", f"({bases})" if bases else "", ast.get_docstring(node) or "")
+    fields = [x for x in node.body if isinstance(x, ast.AnnAssign)]
+    if any("dataclass" in ast.unparse(d) for d in node.decorator_list): made.signature = f"({', '.join(map(ast.unparse, fields))})"
     for x in node.body:
         if isinstance(x, ast.AnnAssign) and isinstance(x.target, ast.Name) and not x.target.id.startswith("_"):
             made.parameters.append((x.target.id, ast.unparse(x.annotation), _said(notes, x.lineno, x.end_lineno)))
@@ -118,6 +120,7 @@ def module(path: Path) -> tuple[str, str, list[Symbol]]:
         at = cells.get(max((i for i in cells if i <= node.lineno), default=0), "")
         if added := _added(node, found, functions):
             owner, name, made = added
+            found.pop(made.name, None)
             found[owner].members.append(replace(function(made, notes, "method"), name=name))
         elif isinstance(node, FUNCTION) and node.name in names: found[node.name] = function(node, notes)
         elif isinstance(node, ast.ClassDef) and node.name in names: found[node.name] = klass(node, notes)
@@ -128,8 +131,8 @@ def module(path: Path) -> tuple[str, str, list[Symbol]]:
                     found[name] = Symbol(name, "data", _value(node), _said(notes, node.lineno, node.end_lineno))
         for name in found:
             if not found[name].cell: found[name].cell = at
-    notebook = re.search(r"File to edit: \.\./(\S+?)\.? ", source + " ")
-    return ast.get_docstring(tree) or "", notebook[1].rstrip(".") if notebook else "", list(found.values())
+    notebook = re.search(r"File to edit: \.\./(\S+\.ipynb)", source)
+    return ast.get_docstring(tree) or "", notebook[1] if notebook else "", list(found.values())
 
 
 def _one_line(text: str) -> str: return " ".join(text.split())
@@ -155,7 +158,7 @@ def _block(s: Symbol, where: str, depth: int = 0) -> list[str]:
     fields = _fields(s)
     if fields: lines += [*fields, ""]
     for member in s.members: lines += _block(member, "", depth + 1)
-    if where and s.cell: lines += [f"[Where it is built]({where}#cell-{s.cell})", ""]
+    if where and s.cell: lines += [f'<a href="{where}#cell-{s.cell}">Source, in the chapter</a>', ""]
     return [*lines, fence, ""]
 
 
@@ -166,7 +169,7 @@ def page(path: Path) -> str:
     lines = [f"# {name}", "", f"> {_one_line(doc)}", ""]
     if notebook: lines += [f"From the chapter [{Path(notebook).stem}](../{notebook}), which builds it step by step.", ""]
     lines += [f"```{{py:module}} {name}", "```", ""]
-    for s in symbols: lines += _block(s, f"../{notebook}" if notebook else "")
+    for s in symbols: lines += _block(s, f"../{Path(notebook).with_suffix('.html')}" if notebook else "")
     return "\n".join(lines)
 
 

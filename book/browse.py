@@ -4,6 +4,7 @@ import itertools
 import json
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -107,3 +108,38 @@ def browser():
         finally:
             process.terminate()
             process.wait(20)
+
+
+WIDE = "document.documentElement.scrollWidth - innerWidth"
+UNSET = "[...document.querySelectorAll('mjx-merror, .MathJax_Error, span.problematic')].map(e => e.textContent.slice(0, 60))"
+
+
+def look(tab: Tab, address: str) -> list[str]:
+    "Open a page wide and narrow, and list what is wrong with it."
+    tab.size(1280)
+    tab.open(address)
+    found = tab.complaints() + [f"not set: {e}" for e in tab.run(UNSET)]
+    tab.size(360, 780)
+    time.sleep(0.05)
+    beyond = tab.run(WIDE)
+    return found + ([f"{beyond} pixels wider than a phone"] if beyond > 0 else [])
+
+
+def main(home: str) -> int:
+    "Open every page of a site."
+    if not chromium():
+        print(f"book: no browser: install one of {', '.join(NAMES)}", file=sys.stderr)
+        return 2
+    root = Path(home).resolve()
+    pages, wrong = [p for p in sorted(root.rglob("*.html")) if "_static" not in p.relative_to(root).parts], 0
+    with browser() as tab:
+        one = tab()
+        for page in pages:
+            for line in look(one, page.as_uri()):
+                print(f"{page.relative_to(root)}: {line}", flush=True)
+                wrong += 1
+    print(f"{len(pages)} pages opened, {wrong} faults")
+    return 1 if wrong or not pages else 0
+
+
+if __name__ == "__main__": sys.exit(main(*sys.argv[1:2] or ["build/book"]))

@@ -13,16 +13,19 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
 
 from . import api, notebooks
+from .audit import audit
 from .links import relink
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT/"build"
 SOURCE, SITE, LOGS = BUILD/"book-src", BUILD/"book", BUILD/"logs"
+NEEDED = "sphinx", "myst_nb", "sphinx_book_theme", "sphinx-mathjax-offline"
 
 
 def table(rows: list[dict], columns: dict) -> str:
@@ -173,9 +176,9 @@ def index_page() -> str:
     "Run the index, which reads tables only, and return it as Markdown."
     from nbclient import NotebookClient
     notebook = read(ROOT/"nbs/index.ipynb")
-    client = NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(ROOT/"nbs")}})
-    client.create_kernel_manager()
-    client.km.extra_arguments = ["--IPKernelApp.log_level=50"]   # it would say that others on this machine could listen
+    quiet = ["--IPKernelApp.log_level=50"]   # it would say that others on this machine could listen
+    where = {"metadata": {"path": str(ROOT/"nbs")}}
+    client = NotebookClient(notebook, kernel_name="python3", resources=where, extra_arguments=quiet)
     client.execute()
     return "\n\n".join(c.source for c in notebooks.page(notebook).cells if c.cell_type == "markdown")
 
@@ -215,11 +218,23 @@ def write_bytes(path: Path, data: bytes):
 def write_notebook(path: Path, notebook): write_bytes(path, (nbformat.writes(notebook) + "\n").encode())
 
 
+EXPLORED = """# The mixture explorer
+
+> Drag the weight of a domain, and see what the fitted laws predict for each loss.
+
+The page below is one file that asks for nothing; <a href="mixture-explorer.html">open it by itself</a> on a small screen.
+Its models are fitted as [Regression on mixtures](nbs/50_regression.ipynb) and [Laws](nbs/55_laws.ipynb) show.
+
+<iframe class="explorer" src="mixture-explorer.html" title="The mixture explorer: sliders for the weights of the domains, and the predicted losses"></iframe>
+"""
+
+
 class Book:
     "Puts the sources together; notes what it leaves out."
     def __init__(self):
         self.parts = plan()
         self.find = Finder(f for files in self.parts.values() for f in files)
+        self.has_explorer = explorer()
         self.sections, self.rows, self.notes = logs_of_stages(), verdicts(), []
         self.written = set()
 
@@ -255,6 +270,7 @@ class Book:
             else: self.markdown(file, orphan=file in parts["Tables"])
         self.stages()
         self.api()
+        if self.has_explorer: self.add("explorer.md", EXPLORED)
         self.index()
         keep = self.written | self.find.copied
         for path in [p for p in SOURCE.rglob("*") if p.is_file()]:
@@ -280,7 +296,8 @@ class Book:
     def index(self):
         "Write the first page, with the table of contents of the whole."
         text = relink(index_page(), "nbs/index.ipynb", "index.md", self.find)
-        trees = [toctree(self.parts["Start here"], caption="Start here")]
+        more = ["explorer"] if self.has_explorer else []
+        trees = [toctree([*self.parts["Start here"], *more], caption="Start here")]
         trees += [toctree(self.parts[name], caption=name) for _, name in PARTS if self.parts[name]]
         trees.append(toctree(["stages", "figures/README.md", "figures/beyond.md"], caption="Results"))
         if self.parts["Teaching"]: trees.append(toctree(self.parts["Teaching"], caption="Teaching"))
@@ -288,10 +305,43 @@ class Book:
         self.add("index.md", text + "\n\n" + "\n\n".join(trees) + "\n")
 
 
-def sphinx(jobs: int) -> int:
+EXPLORER = BUILD/"book-extra/mixture-explorer.html"
+
+
+def explorer_key() -> str:
+    "Digest what the explorer is made of: the package, and whether the authors' logs are here."
+    from regmix.files import digest_of, sha256_of
+    from regmix.paper import have_authors
+    files = sorted(p for p in (ROOT/"regmix").iterdir() if p.suffix in (".py", ".html", ".css", ".js"))
+    return digest_of(json.dumps([have_authors(), *map(sha256_of, files)]))
+
+
+def explorer() -> bool:
+    "Write the page on which one drags mixtures, if this package has it, unless it is there and nothing has changed."
+    if not (ROOT/"regmix/explorer.py").is_file(): return False
+    key, mark = explorer_key(), EXPLORER.parent.with_suffix(".key")
+    if EXPLORER.is_file() and mark.is_file() and mark.read_text() == key: return True
+    from regmix.explorer import book_sets, write_explorer
+    write_explorer(book_sets(), EXPLORER)
+    mark.write_text(key)
+    return True
+
+
+def sphinx(jobs: int, repository: str = "") -> int:
     "Make the pages."
     command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-j", str(jobs), "-c", str(Path(__file__).parent), "-d", str(BUILD/"book-doctrees"), str(SOURCE), str(SITE)]
-    return subprocess.run(command, cwd=ROOT).returncode
+    SITE.mkdir(parents=True, exist_ok=True)
+    extra = {"BOOK_REPOSITORY": repository, "BOOK_EXTRA": str(EXPLORER.parent) if EXPLORER.is_file() else ""}
+    return subprocess.run(command, cwd=ROOT, env=os.environ | extra).returncode
+
+
+def clear():
+    "Remove the pages of an earlier build whose sources are gone."
+    names = {p.relative_to(SOURCE).with_suffix("") for p in SOURCE.rglob("*") if p.suffix in (".md", ".ipynb")}
+    made = {Path(n) for n in ("search", "genindex", "py-modindex", EXPLORER.stem)}
+    for page in SITE.rglob("*.html"):
+        inside = page.relative_to(SITE)
+        if inside.parts[0][0] != "_" and inside.with_suffix("") not in names | made: page.unlink()
 
 
 def originals():
@@ -301,19 +351,31 @@ def originals():
         if original.is_file(): shutil.copyfile(original, copy)
 
 
+def host(address: str) -> str:
+    "Check the address of a public copy of the repository; Binder and Colab know those of GitHub."
+    if re.fullmatch(r"(https://github\.com/[\w.-]+/[\w.-]+?)?(\.git)?/?", address): return address.removesuffix("/").removesuffix(".git")
+    raise argparse.ArgumentTypeError(f"{address!r}: give https://github.com/OWNER/NAME, or leave it out")
+
+
 def main():
     start = time.monotonic()
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m book.build", description=__doc__.splitlines()[0])
+    parser.add_argument("--repository", type=host, default="", help="https://github.com/OWNER/NAME, for links to Binder and Colab")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
     given = parser.parse_args()
+    if lacking := [m for m in NEEDED if find_spec(m) is None]:
+        return print(f"book: {', '.join(lacking)} cannot be imported: install what the book needs, pip install -c constraints.txt -e '.[site]'", file=sys.stderr) or 2
     book = Book()
     book.assemble()
     print(f"sources: {len(book.written)} pages, {time.monotonic() - start:.0f} s", flush=True)
     for note in book.notes: print(note)
-    failed = sphinx(given.jobs)
+    if failed := sphinx(given.jobs, given.repository): return failed
+    clear()
     originals()
-    print(f"{SITE.relative_to(ROOT)}/index.html: {time.monotonic() - start:.0f} s")
-    return failed
+    wrong = audit(SITE)
+    for line in wrong: print(line)
+    print(f"{SITE.relative_to(ROOT)}/index.html: {time.monotonic() - start:.0f} s, {len(wrong)} faults")
+    return bool(wrong)
 
 
 if __name__ == "__main__": sys.exit(main())

@@ -29,6 +29,8 @@ nb_ipywidgets_js = {}
 
 mathjax_path = "mathjax/tex-svg-full.js"   # one file, its fonts in it
 
+add_module_names = False
+python_maximum_signature_line_length = 88
 html_theme = "sphinx_book_theme"
 html_title = "regmix"
 html_static_path = [str(HERE/"_static")]
@@ -46,7 +48,7 @@ html_theme_options = {
 }
 if REPOSITORY:
     html_theme_options |= {
-        "repository_url": REPOSITORY, "repository_branch": os.environ.get("BOOK_BRANCH", "main"), "path_to_docs": "",
+        "repository_url": REPOSITORY, "repository_branch": "main", "path_to_docs": "",
         "use_repository_button": True,
         "launch_buttons": {"binderhub_url": "https://mybinder.org", "colab_url": "https://colab.research.google.com",
                            "notebook_interface": "jupyterlab"},

@@ -222,4 +222,4 @@ def test_no_machine_in_outputs(path):
 def test_pictures_are_on_the_page(path):
     for c in cells(path, "code"):
         if re.search(r"^plt\.show\(\)", c.source, re.M):
-            assert any("image/png" in o.get("data", {}) for o in c.outputs), "run `make book`: a figure is not stored"
+            assert any("image/png" in o.get("data", {}) for o in c.outputs), "run `make outputs`: a figure is not stored"
