@@ -125,6 +125,17 @@ def look(tab: Tab, address: str) -> list[str]:
     return found + ([f"{beyond} pixels wider than a phone"] if beyond > 0 else [])
 
 
+def search(tab: Tab, address: str, word: str) -> list[str]:
+    "Search the site for a word that many pages have."
+    tab.size(1280)
+    tab.open(f"{address}?q={word}")
+    for _ in range(200):
+        n = tab.run("document.querySelectorAll('#search-results li').length")
+        if n > 5: break
+        time.sleep(0.05)
+    return tab.complaints() + ([] if n > 5 else [f"{n} pages found for {word}"])
+
+
 def main(home: str) -> int:
     "Open every page of a site."
     if not chromium():
@@ -135,7 +146,7 @@ def main(home: str) -> int:
     with browser() as tab:
         one = tab()
         for page in pages:
-            for line in look(one, page.as_uri()):
+            for line in look(one, page.as_uri()) + (search(one, page.as_uri(), "mixture") if page == root/"search.html" else []):
                 print(f"{page.relative_to(root)}: {line}", flush=True)
                 wrong += 1
     print(f"{len(pages)} pages opened, {wrong} faults")

@@ -49,7 +49,7 @@ def found(*patterns: str) -> list[str]:
 def plan() -> dict[str, list[str]]:
     "List what the book holds: part -> files of the repository, in the order of reading."
     chapters = found("nbs/[0-9][0-9]_*.ipynb")
-    parts = {"Start here": found("nbs/tour.ipynb", "nbs/glossary.*", "nbs/walkthrough/*.ipynb")}
+    parts = {"Start here": found("nbs/tour.ipynb", "nbs/glossary.*", "nbs/walkthrough/your_corpus.ipynb", "nbs/walkthrough/*.ipynb")}
     low = 0
     for high, name in PARTS:
         parts[name] = [c for c in chapters if low <= int(Path(c).name[:2]) < high]
@@ -163,12 +163,21 @@ def verdict(rows: list[dict]) -> str:
             f"<details class=\"rows\"><summary>The {len(rows)} rows of the ledger</summary>\n\n{table(shown, columns)}\n\n</details>")
 
 
+def drop_second_pictures(notebook):
+    "Where a page begins with a picture from figures/, leave it out below the cell that draws it."
+    shown = set(re.findall(r"\(\.\./\.\./figures/(\w+)\.png\)", notebook.cells[0].source))
+    for cell in notebook.cells:
+        drawn = set(re.findall(r"save_figure\(\w+, '(\w+)'", cell.source)) if cell.cell_type == "code" else set()
+        if drawn and drawn <= shown: cell.outputs = [o for o in cell.outputs if "image/png" not in o.get("data", {})]
+
+
 def exhibit(file: str, rows: list[dict]):
     name = Path(file).stem
     made, run, same = run_of(file, [name])
     said = not_run(run, same, f"make {'beyond' if '/beyond/' in file else 'reproduce'} ONLY={name}")
     if said: first(made, said)
     if rows: first(made, verdict(rows))
+    drop_second_pictures(made)
     return made
 
 

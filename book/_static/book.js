@@ -19,3 +19,12 @@ addEventListener("DOMContentLoaded", () => {
   for (const box of document.querySelectorAll(".bd-article pre, .pst-scrollable-table-container, div.cell_output"))
     if (box.scrollWidth > box.clientWidth + 1 && !box.hasAttribute("tabindex")) box.tabIndex = 0;
 });
+
+// The table of contents shows where one is.
+addEventListener("DOMContentLoaded", () => {
+  const here = [...document.querySelectorAll(".bd-links .current > a.current")].pop(), side = document.querySelector(".bd-sidebar-primary");
+  if (here && side) side.scrollTop += Math.max(0, here.getBoundingClientRect().bottom - side.getBoundingClientRect().bottom + side.clientHeight / 2);
+});
+
+// The search shows a few words of each page that it found. A page that was opened as a file may not read others.
+if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
