@@ -238,9 +238,18 @@ Its models are fitted as [Regression on mixtures](nbs/50_regression.ipynb) and [
 """
 
 
+def run_elsewhere(repository: str) -> str:
+    "Say how a notebook runs on somebody else's machine, if there is a public copy that it can be taken from."
+    if not repository: return ""
+    return ("## Without installing\n\nThe rocket above a notebook opens it on Binder, where all is installed, or on Colab. "
+            "On Colab run this first, and then restart the runtime:\n\n"
+            f"```sh\n!git clone --depth 1 {repository} book && pip install -q -e 'book[book]'\n```\n\n")
+
+
 class Book:
     "Puts the sources together; notes what it leaves out."
-    def __init__(self):
+    def __init__(self, repository: str = ""):
+        self.repository = repository
         self.parts = plan()
         self.find = Finder(f for files in self.parts.values() for f in files)
         self.has_explorer = explorer()
@@ -311,7 +320,7 @@ class Book:
         trees.append(toctree(["stages", "figures/README.md", "figures/beyond.md"], caption="Results"))
         if self.parts["Teaching"]: trees.append(toctree(self.parts["Teaching"], caption="Teaching"))
         trees.append(toctree(["api/index", *self.parts["Reference"], *self.parts["More"]], caption="Reference"))
-        self.add("index.md", text + "\n\n" + "\n\n".join(trees) + "\n")
+        self.add("index.md", f"{text}\n\n{run_elsewhere(self.repository)}" + "\n\n".join(trees) + "\n")
 
 
 EXPLORER = BUILD/"book-extra/mixture-explorer.html"
@@ -374,7 +383,7 @@ def main():
     given = parser.parse_args()
     if lacking := [m for m in NEEDED if find_spec(m) is None]:
         return print(f"book: {', '.join(lacking)} cannot be imported: install what the book needs, pip install -c constraints.txt -e '.[site]'", file=sys.stderr) or 2
-    book = Book()
+    book = Book(given.repository)
     book.assemble()
     print(f"sources: {len(book.written)} pages, {time.monotonic() - start:.0f} s", flush=True)
     for note in book.notes: print(note)

@@ -179,6 +179,7 @@ def test_a_style_sheet_is_checked(tmp_path):
 
 def test_one_setting_makes_the_links_to_a_host():
     assert build.host("") == "" and build.host("https://github.com/a/b.git") == build.host("https://github.com/a/b/") == "https://github.com/a/b"
+    assert build.run_elsewhere("") == "" and "--depth 1 https://github.com/a/b book" in build.run_elsewhere("https://github.com/a/b")
     for wrong in ("a/b", "https://github.com/a", "https://example.org/a/b", "https://github.com/a/b c"):
         with pytest.raises(Exception, match="give https://github.com/OWNER/NAME"): build.host(wrong)
     for path in (ROOT/"book").rglob("*"):
