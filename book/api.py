@@ -72,7 +72,8 @@ def klass(node: ast.ClassDef, notes: dict) -> Symbol:
     bases = ", ".join(map(ast.unparse, node.bases))
     made = Symbol(node.name, "class", f"({bases})" if bases else "", ast.get_docstring(node) or "")
     fields = [x for x in node.body if isinstance(x, ast.AnnAssign)]
-    if any("dataclass" in ast.unparse(d) for d in node.decorator_list): made.signature = f"({', '.join(map(ast.unparse, fields))})"
+    if any("dataclass" in ast.unparse(d) for d in node.decorator_list):
+        made.signature = f"({', '.join(map(ast.unparse, fields))})"
     for x in node.body:
         if isinstance(x, ast.AnnAssign) and isinstance(x.target, ast.Name) and not x.target.id.startswith("_"):
             made.parameters.append((x.target.id, ast.unparse(x.annotation), _said(notes, x.lineno, x.end_lineno)))
@@ -167,7 +168,8 @@ def page(path: Path) -> str:
     name = f"regmix.{path.stem}"
     doc, notebook, symbols = module(path)
     lines = [f"# {name}", "", f"> {_one_line(doc)}", ""]
-    if notebook: lines += [f"From the chapter [{Path(notebook).stem}](../{notebook}), which builds it step by step.", ""]
+    chapter = f"[{Path(notebook).stem}](../{notebook})"
+    if notebook: lines += [f"From the chapter {chapter}, which builds it step by step.", ""]
     lines += [f"```{{py:module}} {name}", "```", ""]
     for s in symbols: lines += _block(s, f"../{Path(notebook).with_suffix('.html')}" if notebook else "")
     return "\n".join(lines)

@@ -1,5 +1,4 @@
-"""Drive a headless Chromium by its DevTools protocol: open pages, hear what they say and ask for, take pictures."""
-import base64
+"""Open every page of a site in a headless Chromium, driven by its DevTools protocol, and hear what it complains of."""
 import itertools
 import json
 import shutil
@@ -23,7 +22,8 @@ class Tab:
     "One page of the browser."
     def __init__(self, address: str):
         from websocket import create_connection
-        self.socket, self.numbers, self.events = create_connection(address, timeout=60, suppress_origin=True), itertools.count(1), []
+        self.socket = create_connection(address, timeout=60, suppress_origin=True)
+        self.numbers, self.events = itertools.count(1), []
         for part in ("Page", "Runtime", "Network", "Log"): self.call(f"{part}.enable")
 
     def call(self, method: str, **given):
@@ -47,7 +47,7 @@ class Tab:
     def run(self, script: str):
         "Evaluate an expression in the page, wait for its promise, and return its value."
         got = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
-        if "exceptionDetails" in got: raise RuntimeError(got["exceptionDetails"].get("exception", got["exceptionDetails"]))
+        if "exceptionDetails" in got: raise RuntimeError(str(got["exceptionDetails"]))
         return got["result"].get("value")
 
     def open(self, address: str):
@@ -55,63 +55,58 @@ class Tab:
         self.events.clear()
         self.call("Page.navigate", url=address)
         self.wait("Page.loadEventFired")
-        self.run("window.MathJax && MathJax.startup && MathJax.startup.promise ? MathJax.startup.promise.then(() => 1) : 1")
+        self.run("window.MathJax?.startup?.promise?.then(() => 1)")
 
     def complaints(self) -> list[str]:
-        "List what a page said on the console as an error, and what it asked another machine for."
-        found = []
-        for e in self.events:
-            name, given = e.get("method"), e.get("params", {})
-            if name == "Runtime.exceptionThrown": found.append(f"error: {given['exceptionDetails'].get('exception', {}).get('description', '')[:300]}")
-            if name == "Log.entryAdded" and given["entry"]["level"] in ("error", "warning"): found.append(f"log: {given['entry']['text'][:200]}")
-            if name == "Runtime.consoleAPICalled" and given["type"] in ("error", "warning", "assert"):
-                found.append(f"console: {' '.join(str(a.get('value', '')) for a in given['args'])[:200]}")
-            if name == "Network.requestWillBeSent":
-                address = given["request"]["url"]
-                if not address.startswith(("file:", "data:", "blob:", "http://127.0.0.1", "about:")): found.append(f"request: {address[:200]}")
-            if name == "Network.loadingFailed" and not given.get("canceled"): found.append(f"not loaded: {given.get('errorText')}")
-        return found
+        "List what the page said as an error, and what it asked another machine for."
+        return [said for e in self.events for said in [complaint(e.get("method"), e.get("params", {}))] if said]
 
     def size(self, width: int, height: int = 900):
-        "Give the window a size; small ones are phones."
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        "Give the window a size; a narrow one is a phone."
+        given = dict(width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        self.call("Emulation.setDeviceMetricsOverride", **given)
 
-    def dark(self, on: bool = True):
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if on else "light"}])
 
-    def picture(self, path: Path, whole: bool = False, most: int = 8000):
-        "Write a picture of the window, or of the whole page down to some height."
-        given = {}
-        if whole:
-            box = self.call("Page.getLayoutMetrics")["cssContentSize"]
-            given = {"captureBeyondViewport": True, "clip": {"x": 0, "y": 0, "width": box["width"], "height": min(box["height"], most), "scale": 1}}
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png", **given)["data"]))
+HERE = "file:", "data:", "blob:", "about:", "http://127.0.0.1"   # addresses that leave no machine
+
+
+def complaint(event: str, given: dict) -> str | None:
+    "Say what an event tells against a page, if anything."
+    if event == "Runtime.exceptionThrown":
+        return f"error: {given['exceptionDetails'].get('exception', {}).get('description')}"
+    if event == "Log.entryAdded" and given["entry"]["level"] in ("error", "warning"):
+        return f"log: {given['entry']['text']}"
+    if event == "Runtime.consoleAPICalled" and given["type"] in ("error", "warning", "assert"):
+        return f"console: {' '.join(str(a.get('value', '')) for a in given['args'])}"
+    if event == "Network.requestWillBeSent" and not given["request"]["url"].startswith(HERE):
+        return f"asks another machine for {given['request']['url']}"
+    if event == "Network.loadingFailed" and not given.get("canceled"): return f"not loaded: {given.get('errorText')}"
+
+
+FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--hide-scrollbars", "--remote-debugging-port=0")
 
 
 @contextmanager
 def browser():
-    "Start a browser, and yield a function that opens a tab."
+    "Start a browser, and yield its page."
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
-        process = subprocess.Popen([chromium(), "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", f"--user-data-dir={home}",
-                                    "--no-first-run", "--disable-background-networking", "--disable-component-update", "--hide-scrollbars", "about:blank"],
+        process = subprocess.Popen([chromium(), *FLAGS, f"--user-data-dir={home}", "about:blank"],
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            said = Path(home)/"DevToolsActivePort"
-            for _ in range(600):
-                if said.is_file() and said.read_text().strip(): break
+            said, end = Path(home)/"DevToolsActivePort", time.monotonic() + 60
+            while not (said.is_file() and said.read_text().strip()):
+                if time.monotonic() > end: raise TimeoutError("the browser does not answer")
                 time.sleep(0.1)
-            port = said.read_text().split()[0]
-            def tab() -> Tab:
-                pages = json.load(urlopen(f"http://127.0.0.1:{port}/json"))
-                return Tab(next(p for p in pages if p["type"] == "page")["webSocketDebuggerUrl"])
-            yield tab
+            pages = json.load(urlopen(f"http://127.0.0.1:{said.read_text().split()[0]}/json"))
+            yield Tab(next(p for p in pages if p["type"] == "page")["webSocketDebuggerUrl"])
         finally:
             process.terminate()
             process.wait(20)
 
 
 WIDE = "document.documentElement.scrollWidth - innerWidth"
-UNSET = "[...document.querySelectorAll('mjx-merror, .MathJax_Error, span.problematic')].map(e => e.textContent.slice(0, 60))"
+UNSET = "[...document.querySelectorAll('mjx-merror, span.problematic')].map(e => e.textContent.slice(0, 60))"
 
 
 def look(tab: Tab, address: str) -> list[str]:
@@ -142,13 +137,14 @@ def main(home: str) -> int:
         print(f"book: no browser: install one of {', '.join(NAMES)}", file=sys.stderr)
         return 2
     root = Path(home).resolve()
-    pages, wrong = [p for p in sorted(root.rglob("*.html")) if "_static" not in p.relative_to(root).parts], 0
+    pages = [p for p in sorted(root.rglob("*.html")) if "_static" not in p.relative_to(root).parts]
+    wrong = 0
     with browser() as tab:
-        one = tab()
         for page in pages:
-            for line in look(one, page.as_uri()) + (search(one, page.as_uri(), "mixture") if page == root/"search.html" else []):
-                print(f"{page.relative_to(root)}: {line}", flush=True)
-                wrong += 1
+            found = look(tab, page.as_uri())
+            if page == root/"search.html": found += search(tab, page.as_uri(), "mixture")
+            for line in found: print(f"{page.relative_to(root)}: {line[:300]}", flush=True)
+            wrong += len(found)
     print(f"{len(pages)} pages opened, {wrong} faults")
     return 1 if wrong or not pages else 0
 

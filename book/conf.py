@@ -8,21 +8,20 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.fileutil import copy_asset_file
 
 HERE = Path(__file__).parent
-REPOSITORY = os.environ.get("BOOK_REPOSITORY", "").rstrip("/")   # the one setting of all links to a host; empty: no link
+REPOSITORY = os.environ.get("BOOK_REPOSITORY", "")   # the one setting of all links to a host; empty: no link
 
 project, author, copyright = "regmix", "regmix developers", "2026 onwards, regmix developers"
 extensions = ["myst_nb", "sphinx.ext.mathjax"]
 root_doc = "index"
 language = "en"
-exclude_patterns = ["**.ipynb_checkpoints", "files/**"]
-templates_path = [str(HERE/"_templates")]
+exclude_patterns = ["nbs/solutions/**"]   # files that one may download
 
 nb_execution_mode = "off"
 nb_merge_streams = True
 nb_render_markdown_format = "gfm"
 myst_enable_extensions = ["dollarmath", "amsmath", "fieldlist"]
 myst_heading_anchors = 5
-myst_disable_syntax = ["myst_line_comment", "myst_block_break", "myst_target", "myst_role"]   # Jupyter has none of these
+myst_disable_syntax = ["myst_line_comment", "myst_block_break", "myst_target", "myst_role"]   # Jupyter has none
 myst_links_external_new_tab = False
 suppress_warnings = ["myst.header", "mystnb.unknown_mime_type", "misc.highlighting_failure"]
 nb_ipywidgets_js = {}
@@ -101,7 +100,8 @@ class LinkNames(SphinxPostTransform):
 
 def telling(text: str) -> bool:
     "Tell whether a name is one that a reader takes for a name of this package: not `run` or `n`."
-    return text.endswith("()") or text.startswith("regmix.") or "_" in text.strip("_") or sum(c.isupper() for c in text) > 1
+    called = text.endswith("()") or text.startswith("regmix.")
+    return called or "_" in text.strip("_") or sum(c.isupper() for c in text) > 1
 
 
 def setup(app):

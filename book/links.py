@@ -1,4 +1,4 @@
-"""Links of the repository as links of the book: a notebook or page as its page, a folder as the page about it, a file as a copy."""
+"""Links of the repository as links of the book: a notebook is a page, a folder the page about it, a file a copy."""
 import posixpath
 import re
 
@@ -17,7 +17,7 @@ def relink(
     markdown: str,
     here: str,   # the file that it stands in, from the repository's root
     to: str,     # the page that it becomes, from the root of the book's sources
-    find,        # a path from the repository's root -> one from the root of the book's sources; None: there is no such thing
+    find,        # a path from the repository's root -> one from the root of the sources; None: there is no such thing
 ) -> str:
     "Rewrite the relative links of a page."
     def new(match):

@@ -70,7 +70,7 @@ def alt_text(cells: list, i: int, given: str = "") -> str:
 
 
 def _markdown_of(output) -> str | None:   # what is displayed as Markdown belongs to the prose
-    return output.get("data", {}).get("text/markdown") if output.output_type in ("execute_result", "display_data") else None
+    return output.get("data", {}).get("text/markdown")
 
 
 def _pictured(cell) -> bool:

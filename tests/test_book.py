@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT))
 nbformat = pytest.importorskip("nbformat")
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from book import api, audit, build, notebooks
+from book import api, audit, browse, build, notebooks, pages, results
 from book.links import relink
 
 PNG = new_output("display_data", data={"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"})
@@ -127,25 +127,25 @@ def test_every_export_has_its_place(path):
 
 
 def test_the_book_holds_every_notebook_once():
-    listed = [f for files in build.plan().values() for f in files]
+    listed = [f for files in pages.plan().values() for f in files]
     assert len(listed) == len(set(listed))
-    wanted = build.found("nbs/**/*.ipynb", "nbs/**/*.md", "figures/*.md", "data/*/README.md")
+    wanted = pages.found("nbs/**/*.ipynb", "nbs/**/*.md", "figures/*.md", "data/*/README.md")
     assert not {f for f in wanted if "/solutions/" not in f} - set(listed) - {"nbs/index.ipynb"}
     chapters = [f for f in listed if re.match(r"nbs/\d\d_", f)]
     assert chapters == sorted(chapters), "in the order of their numbers"
 
 
 def test_every_exhibit_has_a_verdict():
-    rows = build.verdicts()
-    exhibits = build.found("nbs/exhibits/*.ipynb")
+    rows = results.verdicts()
+    exhibits = pages.found("nbs/exhibits/*.ipynb")
     assert set(rows) == set(exhibits) and all(rows.values())
-    said = build.verdict(rows["nbs/exhibits/table_02.ipynb"])
+    said = results.verdict(rows["nbs/exhibits/table_02.ipynb"])
     assert re.match(r"\*\*Verdict\*\*: \d+ match", said) and said.count("\n| ") == 1 + len(rows["nbs/exhibits/table_02.ipynb"]) + 1
 
 
 def test_every_stage_has_a_section():
-    sections = build.logs_of_stages()
-    assert set(sections) >= set(build.found("nbs/stages/*.ipynb"))
+    sections = results.sections_of_stages()
+    assert set(sections) >= set(pages.found("nbs/stages/*.ipynb"))
 
 
 GOOD = '<html lang="en"><head><title>A</title><link rel="stylesheet" href="a.css"></head><body id="x"><a href="b.html#y">b</a>' \
@@ -202,3 +202,28 @@ def test_citation():
     names = [a["family-names"] for a in said["references"][0]["authors"]]
     index = (ROOT/"nbs/index.ipynb").read_text()
     assert names and all(name in index for name in names) and said["references"][0]["title"] in index
+
+
+@pytest.mark.parametrize("event, given, said", [
+    ("Network.requestWillBeSent", {"request": {"url": "https://cdn.org/a.js"}}, "asks another machine for https://cdn.org/a.js"),
+    ("Network.requestWillBeSent", {"request": {"url": "file:///a.js"}}, None), ("Network.loadingFailed", {"errorText": "no such file"}, "not loaded: no such file"),
+    ("Runtime.consoleAPICalled", {"type": "error", "args": [{"value": "oh"}]}, "console: oh"), ("Runtime.consoleAPICalled", {"type": "log", "args": []}, None),
+    ("Log.entryAdded", {"entry": {"level": "error", "text": "no"}}, "log: no"), ("Page.loadEventFired", {}, None),
+    ("Runtime.exceptionThrown", {"exceptionDetails": {"exception": {"description": "x is not defined"}}}, "error: x is not defined")])
+def test_what_a_browser_complains_of(event, given, said): assert browse.complaint(event, given) == said
+
+
+def test_a_page_says_whose_outputs_it_has(tmp_path, monkeypatch):
+    "Those of a run of the same code, those of an older one, or none: each with the command that makes them."
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    monkeypatch.setattr(results, "LOGS", tmp_path)
+    notebook = new_notebook(cells=[new_markdown_cell("# T\n\n> s\n\nText"), new_code_cell("1 + 1", id="b")])
+    nbformat.write(notebook, tmp_path/"s.ipynb")
+    sections = [("one", "beyond"), ("two", "reproduce")]
+    def head(): return results.stage("s.ipynb", sections).cells[0].source.split("\n\n")
+    assert head()[2] == "*This notebook has not been run here, so the page has no outputs: `make beyond ONLY=one` runs it.*" and head()[3] == "Text"
+    nbformat.write(notebook, tmp_path/"two.ipynb")
+    assert "section `two` of the [parameters](../params/reproduce.yaml). It is run for 2 sections.*" in head()[2] and head()[3] == "Text"
+    notebook.cells[1].source = "1 + 2"
+    nbformat.write(notebook, tmp_path/"s.ipynb")
+    assert "section `two`" in head()[2] and "`make reproduce ONLY=two` renews them" in head()[3]
