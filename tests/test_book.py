@@ -227,3 +227,14 @@ def test_a_page_says_whose_outputs_it_has(tmp_path, monkeypatch):
     notebook.cells[1].source = "1 + 2"
     nbformat.write(notebook, tmp_path/"s.ipynb")
     assert "section `two`" in head()[2] and "`make reproduce ONLY=two` renews them" in head()[3]
+
+
+def test_the_page_on_checking_names_what_is_there():
+    text, makefile = (ROOT/"book/check.md").read_text(), (ROOT/"Makefile").read_text()
+    missing = [f for f in re.findall(r"tests/\w+\.py", text) if not (ROOT/f).is_file() and f != "tests/NAME.py"]
+    missing += [t for t in re.findall(r"`make ([a-z-]+)", text) if not re.search(rf"(?m)^{t}:", makefile)]
+    missing += [link for link in re.findall(r"\]\(([^)]+)\)", text) if not (ROOT/"book"/link).is_file()]
+    for files, word in re.findall(r"`pytest ((?:tests/\w+\.py ?)+)(?:-k (\w+))?`", text):
+        found = "".join(p.read_text() for p in map(ROOT.joinpath, files.split()) if p.is_file())
+        if word and not re.search(rf"def test_\w*{word}", found): missing.append(f"{files} -k {word}")
+    assert not missing

@@ -20,7 +20,7 @@ EXHIBITS = sorted((NBS/"exhibits").glob("*.ipynb")) + sorted((NBS/"beyond").glob
 RUNNABLE = sorted((NBS/"stages").glob("*.ipynb")) + EXHIBITS
 WALKS = sorted((NBS/"walkthrough").glob("*.ipynb"))
 ALL = sorted(NBS.rglob("*.ipynb"))
-DIRECTIVES = {"default_exp", "export", "exporti", "exports", "hide", "eval:", "slow", "echo:", "hide_line"}
+DIRECTIVES = {"default_exp", "export", "exporti", "exports", "hide", "eval:", "slow", "echo:", "fig-alt:", "hide_line"}
 
 
 def cells(path, kind=None):
