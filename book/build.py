@@ -33,9 +33,13 @@ NEEDED = "sphinx", "myst_nb", "sphinx_book_theme", "sphinx-mathjax-offline"
 def index_page() -> str:
     "Run the index, which reads tables only, and return it as Markdown."
     from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
     notebook, where = read(ROOT/FRONT), {"metadata": {"path": str(ROOT/"nbs")}}
     quiet = ["--IPKernelApp.log_level=50"]   # it would say that others on this machine could listen
-    NotebookClient(notebook, kernel_name="python3", resources=where, extra_arguments=quiet).execute()
+    try: NotebookClient(notebook, kernel_name="python3", resources=where, extra_arguments=quiet).execute()
+    except CellExecutionError as e:
+        raise SystemExit(f"book: {FRONT} does not fit the tables in figures/ ({e.ename}: {e.evalue}): "
+                         "renew them with make reproduce and make beyond, or mend its sentences") from None
     return "\n\n".join(c.source for c in notebooks.page(notebook).cells if c.cell_type == "markdown")
 
 
