@@ -19,7 +19,7 @@ CHAPTERS = sorted(NBS.glob("[0-9]*.ipynb"))
 EXHIBITS = sorted((NBS/"exhibits").glob("*.ipynb")) + sorted((NBS/"beyond").glob("*.ipynb"))
 RUNNABLE = sorted((NBS/"stages").glob("*.ipynb")) + EXHIBITS
 WALKS = sorted((NBS/"walkthrough").glob("*.ipynb"))
-ALL = sorted(NBS.rglob("*.ipynb"))
+ALL = sorted(p for p in NBS.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)   # Jupyter leaves those
 DIRECTIVES = {"default_exp", "export", "exporti", "exports", "hide", "eval:", "slow", "echo:", "fig-alt:", "hide_line"}
 
 
