@@ -6,22 +6,24 @@
 PYTHON ?= python3
 TIER ?= cpu
 TASKS ?= paper
-GIVEN := PYTHON VENV ONLY TEXT TARGETS SET CORPUS SWARM TIER FROM RUN TO MODEL TASKS SHOTS LIMIT DATA OUT
+GIVEN := PYTHON VENV ONLY TEXT TARGETS SET CORPUS SWARM TIER FROM RUN TO MODEL TASKS SHOTS LIMIT DATA OUT REPOSITORY
 $(foreach name,$(GIVEN),$(if $(value $(name)),$(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 
 ifdef VENV
 export BIN := $(VENV)/bin
 READY :=
+SITE :=
 else
 export BIN := .venv/bin
 READY := .venv/.ready
+SITE := .venv/.site
 endif
 PY := "$$BIN/python"
 
 RUNNER := $(PY) -m regmix.runner
 export PYTHONDONTWRITEBYTECODE :=  # where it is set, each process compiles all that it imports
 
-.PHONY: help reproduce beyond mine replicate replicate-target test data export evaluate bench book lab prep install clean
+.PHONY: help reproduce beyond mine replicate replicate-target test data export evaluate bench book book-check outputs lab prep install clean
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
@@ -88,12 +90,19 @@ prep: $(READY) ## export the notebooks to regmix/, clean them, make README.md
 	"$$BIN/jupyter" nbconvert --log-level ERROR --execute --no-input --to markdown nbs/index.ipynb --output-dir build --output index
 	sed -E 's#\]\(([0-9a-z_/]+\.ipynb)\)#](nbs/\1)#g; s#\]\(\.\./#](#g' build/index.md | cat -s > README.md
 
-book: $(READY) ## run every chapter and the walk-through in place, so that the page shows its outputs; then prep
+# REPOSITORY: the address of a public copy of this repository, https://github.com/OWNER/NAME; left out, no page links to one
+book: $(READY) $(SITE) ## the book as a site that needs no network, in build/book (minutes, after make reproduce; REPOSITORY= for links to Binder and Colab)
+	@$(PY) -m book.build $(if $(REPOSITORY),--repository="$$REPOSITORY")
+
+book-check: $(READY) $(SITE) ## open every page of build/book in a headless Chromium: no error, nothing fetched from elsewhere (minutes)
+	@$(PY) -m book.browse build/book
+
+outputs: $(READY) ## run every chapter and the walk-through in place, so that the notebooks hold their outputs; then prep
 	"$$BIN/jupyter" nbconvert --log-level ERROR --to notebook --inplace --execute nbs/[0-9]*.ipynb nbs/walkthrough/*.ipynb
 	$(MAKE) prep
 
-lab: $(READY) ## open the book in JupyterLab
-	$(PY) -m jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/nbs/index.ipynb
+lab: $(READY) ## open the notebooks in JupyterLab, at the tour
+	$(PY) -m jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/nbs/tour.ipynb
 
 install: $(READY) ## make .venv with everything pinned
 
@@ -103,4 +112,9 @@ clean: ## remove what can be rebuilt (not .venv, not data/authors)
 .venv/.ready: pyproject.toml constraints.txt
 	test -x .venv/bin/python || "$$PYTHON" -m venv .venv
 	.venv/bin/python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt -e '.[book,eval,test,checks]'
+	touch $@
+
+# what only `make book` needs
+.venv/.site: .venv/.ready
+	.venv/bin/python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt -e '.[site]'
 	touch $@

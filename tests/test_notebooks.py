@@ -19,8 +19,8 @@ CHAPTERS = sorted(NBS.glob("[0-9]*.ipynb"))
 EXHIBITS = sorted((NBS/"exhibits").glob("*.ipynb")) + sorted((NBS/"beyond").glob("*.ipynb"))
 RUNNABLE = sorted((NBS/"stages").glob("*.ipynb")) + EXHIBITS
 WALKS = sorted((NBS/"walkthrough").glob("*.ipynb"))
-ALL = sorted(NBS.rglob("*.ipynb"))
-DIRECTIVES = {"default_exp", "export", "exporti", "exports", "hide", "eval:", "slow", "echo:", "hide_line"}
+ALL = sorted(p for p in NBS.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)   # Jupyter leaves those
+DIRECTIVES = {"default_exp", "export", "exporti", "exports", "hide", "eval:", "slow", "echo:", "fig-alt:", "hide_line"}
 
 
 def cells(path, kind=None):
@@ -222,4 +222,4 @@ def test_no_machine_in_outputs(path):
 def test_pictures_are_on_the_page(path):
     for c in cells(path, "code"):
         if re.search(r"^plt\.show\(\)", c.source, re.M):
-            assert any("image/png" in o.get("data", {}) for o in c.outputs), "run `make book`: a figure is not stored"
+            assert any("image/png" in o.get("data", {}) for o in c.outputs), "run `make outputs`: a figure is not stored"
