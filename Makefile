@@ -23,7 +23,7 @@ PY := "$$BIN/python"
 RUNNER := $(PY) -m regmix.runner
 export PYTHONDONTWRITEBYTECODE :=  # where it is set, each process compiles all that it imports
 
-.PHONY: help reproduce beyond mine replicate replicate-target test data export evaluate bench book book-check outputs lab prep install clean
+.PHONY: help reproduce beyond mine replicate replicate-target test exercises data export evaluate bench book book-check outputs lab prep install clean
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
@@ -39,6 +39,10 @@ beyond: $(READY) ## what the paper does not have: laws, optima, schedules (minut
 
 test: $(READY) ## rules of the notebooks, the notebooks themselves, pytest
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal
+
+# ONLY: numbers of chapters: make exercises ONLY="50 55"
+exercises: $(READY) ## check each exercise: blank open, solution right, wrong answer refused (seconds; ONLY=50 for one chapter)
+	@$(PY) -m regmix.exercises $(if $(ONLY),-- "$$ONLY")
 
 # TEXT: a folder of text by domain, by default what the installation carries; TARGETS: the domains whose loss should be low, by default all of TEXT;
 # SET: other parameters of nbs/walkthrough/your_corpus.ipynb, as in SET="n=64 domain_bytes=0"; how the text is read: text_field=body (or meta.text),
