@@ -135,14 +135,13 @@ TRACKS = {
                 '00 10 12 15 30 40 50 55 60 65 75 90'),
     'practitioner': ('a mixture for your own corpus; after the walk-through',
                      '10 15 17 20 25 57 58 65 66 67 85 95'),
-    'contributor': ('how the book is built, run and checked; after the student\'s track',
-                    '05 06 16 22 27 45 62 68 70 78 80 82 92 96')}
+    'contributor': ("how the book is built, run and checked; after the student's track", '')}   # all others
 
 def tracks_of(
     chapter: str,  # file stem, such as '50_regression'
 ) -> list[str]:    # names of tracks
     "Name the tracks that a chapter is part of."
-    return [name for name, (_, numbers) in TRACKS.items() if chapter[:2] in numbers.split()]
+    return [name for name, (_, numbers) in TRACKS.items() if chapter[:2] in numbers.split()] or ['contributor']
 
 # %% ../nbs/96_guide.ipynb #0c52bd46
 def reading_map(
@@ -163,10 +162,11 @@ def track_times(
 ) -> pd.DataFrame:               # one row a track: track, for, chapters, hours
     "Tabulate the tracks, and the hours that each takes."
     found = read_chapters(folder)
-    def row(name, what, numbers):
-        total = sum(r.minutes for stem, r in found.iterrows() if stem[:2] in numbers)
-        return {'track': name, 'what it gives': what, 'chapters': ', '.join(numbers), 'hours': round(total / 60, 1)}
-    return pd.DataFrame([row(name, what, numbers.split()) for name, (what, numbers) in TRACKS.items()])
+    def row(name, what):
+        on = found[[name in tracks_of(stem) for stem in found.index]]
+        return {'track': name, 'what it gives': what, 'chapters': ', '.join(stem[:2] for stem in on.index),
+                'hours': round(on['minutes'].sum() / 60, 1)}
+    return pd.DataFrame([row(name, what) for name, (what, _) in TRACKS.items()])
 
 # %% ../nbs/96_guide.ipynb #16f61ea6
 def main():
