@@ -81,7 +81,7 @@ _STEPS = {   # title, what is done in a few words, how to draw it
     '5 Target model': ('train the large model\non the answer', _draw_target)}
 
 def draw_method():  # a matplotlib figure
-    "Draw RegMix as five panels: mixtures, proxies, regression, search, target model (paper's Figure 1 and Algorithm 1)."
+    "Draw RegMix as five panels: mixtures, proxies, regression, search, target model (Algorithm 1)."
     import matplotlib.pyplot as plt
     with style():
         fig, axes = plt.subplots(1, 5, figsize=(7.4, 2.1))
