@@ -1041,16 +1041,23 @@ def report(
     proposal: _argument(Path, 'A proposal of it, or any file with a weight for each domain.') = None,
     out: _option(Path, 'The HTML file.', '--out', '-o') = Path('report.html'),
     title: _option(str, 'Title of the page.') = 'Which mixture?',
+    explorer: _option(Path, 'Another HTML file: a page on which mixtures can be dragged.', '--explorer') = None,
     overwrite: _Overwrite = False,
 ):
     "Write one HTML page: the proposal, what stands against it, what it changes, the runs and laws behind it."
-    _free(out, overwrite)
     from regmix.choice import load_fit
+    from regmix.explorer import explorer_page, fit_set
     from regmix.files import write_file
     from regmix.proposals import load_proposal
     from regmix.report import make_report
-    write_file(out, make_report(load_fit(fit), None if proposal is None else load_proposal(proposal), title))
-    return {'out': out}, f'{out}: saved'
+    asked = {'out': out} | ({'explorer': explorer} if explorer else {})
+    if out == explorer: raise ValueError(f'{out} is asked for twice: give --out and --explorer a file each')
+    for path in asked.values(): _free(path, overwrite)
+    fit, told = load_fit(fit), None if proposal is None else load_proposal(proposal)
+    pages = {'out': make_report(fit, told, title)}
+    if explorer: pages['explorer'] = explorer_page([fit_set(fit, told)], title)
+    for name, page in pages.items(): write_file(asked[name], page)
+    return asked, '\n'.join(f'{path}: saved' for path in asked.values())
 
 @_command('regmix recipes')
 def recipes():

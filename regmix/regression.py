@@ -27,7 +27,7 @@ __getattr__ = moved(__name__, {n: f'measures.{n}' for n in _MOVED})   # old name
 # %% ../nbs/50_regression.ipynb #3c2febe0
 ALPHAS = np.logspace(-3, 3, 7)                       # ridge's strengths (Appendix E)
 TREES = dict(n_estimators=1000, learning_rate=0.01)  # LightGBM's settings (Appendix E); the rest is default
-REPEATABLE = dict(n_jobs=1, deterministic=True, force_col_wise=True, verbosity=-1)  # the same bits every time
+REPEATABLE = dict(n_jobs=1, deterministic=True, force_row_wise=True, verbosity=-1)  # the same bits every time
 
 # %% ../nbs/50_regression.ipynb #50a10004
 def fold_scores(

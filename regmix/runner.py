@@ -581,7 +581,7 @@ def last_words(
 
 # %% ../nbs/92_runner.ipynb #321aca03
 PARAMS = ROOT/'nbs/params'
-PAGES = {'reproduce': 'save_ledger', 'beyond': 'save_beyond'}   # file of parameters -> what is put together at the end
+PAGES = {'reproduce': 'claims.save_pages', 'beyond': 'ledger.save_beyond'}   # parameters -> what is written at the end
 
 def _known(params: Path) -> dict[str, Section]:
     "Read the sections of a file, and those of the others that it may name."
@@ -609,9 +609,10 @@ def _report(done, start, params, everything):
     bad = count['failed'] + count['blocked']
     if bad: print(f"{len(bad)} are not up to date: {', '.join(bad)}", file=sys.stderr)
     elif everything and params.stem in PAGES:
-        from regmix import ledger
-        page = getattr(ledger, PAGES[params.stem])()
-        print(f'{len(page)} rows in {ledger.TABLES[params.stem]}')
+        from regmix.ledger import TABLES
+        module, _, save = PAGES[params.stem].partition('.')
+        page = getattr(importlib.import_module(f'regmix.{module}'), save)()
+        print(f'{len(page)} rows in {TABLES[params.stem]}')
     print(f"{len(count['ran'])} ran, {len(done)} in all ({time.monotonic() - start:.0f} s)", flush=True)
     return 1 if bad else 0
 

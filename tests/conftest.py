@@ -1,8 +1,10 @@
 """Shared fixtures. Tests that need the authors' logs skip, with a reason, where there are none."""
+import os
 import sys
 from pathlib import Path
 
 sys.modules.setdefault("rfc3987_syntax", None)   # else jsonschema compiles 38 grammars of web addresses: two seconds a process
+os.fsync = lambda handle: None   # no test cuts the power; the disk is asked some thousand times, milliseconds each
 
 import numpy as np
 import pandas as pd
@@ -17,14 +19,35 @@ def authors() -> Path:
     except AuthorsLogsMissing as e: pytest.skip(str(e))
 
 
+LONG = "training walkthrough pipeline corpora baselines evaluation cli files simulation choice planning".split()
+
+
+def pytest_collection_modifyitems(items):
+    "Put the longest tests first in each half: two workers begin with a half each, and share at the end what is short."
+    files = {}
+    for test in items: files.setdefault(test.path.stem, []).append(test)
+    long = [[page] for page in files.pop("test_chapters", [])]   # the longest first, too
+    long += [files.pop(f"test_{name}") for name in LONG if f"test_{name}" in files]
+    first, second, short = sum(long[::2], []), sum(long[1::2], []), sum(files.values(), [])
+    middle = max(0, len(items) // 2 - len(first))
+    items[:] = [*first, *short[:middle], *second, *short[middle:]]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session):
+    "Start the server of processes when the tests are collected and none has run."
+    if not any("processes" in test.fixturenames for test in getattr(session, "items", [])): return
+    from toys import start_server
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    capture.resume_global_capture()   # what its processes print belongs to the tests
+    start_server()
+    capture.suspend_global_capture()
+
+
 @pytest.fixture(scope="session")
 def processes():
     "Starts processes that need not import anything: `processes.Process(target=...)`."
-    from multiprocessing.forkserver import ensure_running
     from toys import PROCESSES
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")   # in all of them
-        ensure_running()   # now, before a test changes the environment
     return PROCESSES
 
 

@@ -27,6 +27,7 @@ from regmix.swarms import load_swarm
 from regmix.text import Document
 
 CONFIG = TrainConfig(model="80K", tokens=6_000, context=32, batch=6, lr=5e-3, evals=2, eval_tokens=128)
+QUICK = dataclasses.replace(CONFIG, tokens=3_000, evals=1)   # where it does not matter what was learnt
 
 
 @pytest.fixture(scope="module")
@@ -105,10 +106,10 @@ def test_online_mixing_through_the_engine(corpus, tmp_path):
 
 
 def test_a_path_is_what_was_drawn_through_all_epochs_and_a_restart(corpus, tmp_path):
-    third = {d: np.arange(len(document_bounds(corpus, d))) % 3 == 0 for d in corpus.domains}
-    corpus = filter_corpus(corpus, tmp_path/"third", third)   # less text: soon read several times
+    sixth = {d: np.arange(len(document_bounds(corpus, d))) % 6 == 0 for d in corpus.domains}
+    corpus = filter_corpus(corpus, tmp_path/"sixth", sixth)   # less text: soon read several times
     start = pd.DataFrame([[0.6, 0.2, 0.2], [0.2, 0.2, 0.6]], ["x", "y"], corpus.domains)
-    config = dataclasses.replace(CONFIG, tokens=14_000, evals=1)
+    config = dataclasses.replace(CONFIG, tokens=7_000, evals=1)
     plain, still = Group(corpus, start, config), OnlineMixing(warmup=1)(corpus, start, config, [0, 0]).train()
     assert plain.batches.chunk.shape[1] == config.steps and max(still.memory["drawn"][0, -1].numpy() / list(still.batches.chunks.values())) > 3, "several epochs"
     assert (still.batches.domain == plain.batches.domain).all() and (still.batches.chunk == plain.batches.chunk).all(), "a mixture that stays is a plain run"
@@ -154,7 +155,7 @@ def test_a_domain_without_text_is_refused_before_anything_is_written(corpus, tmp
 
 
 def test_doremi_answers_anew_for_another_reference_and_may_be_moved(corpus, tmp_path):
-    call = dict(n_jobs=1, progress=False, overwrite=True)
+    call, CONFIG = dict(n_jobs=1, progress=False, overwrite=True), QUICK
     only = {d: pd.Series({x: float(x == d) for x in corpus.domains}) for d in ("a", "c")}
     of_c, *_ = doremi(corpus, tmp_path/"d", CONFIG, mixture=only["c"], **call)
     of_a, *_ = doremi(corpus, tmp_path/"d", CONFIG, mixture=only["a"], **call)
@@ -184,7 +185,7 @@ def test_a_model_that_breaks_leaves_no_mixture(corpus, tmp_path, monkeypatch, pa
 def test_doremi_follows_the_reference(corpus, tmp_path):
     # The reference has read only c, which takes long to learn; a and b are learned at once by anybody.
     only = pd.Series({"a": 0.0, "b": 0.0, "c": 1.0})
-    mixture, reference, proxy = doremi(corpus, tmp_path/"d", dataclasses.replace(CONFIG, tokens=30_000), mixture=only, n_jobs=1, progress=False)
+    mixture, reference, proxy = doremi(corpus, tmp_path/"d", dataclasses.replace(CONFIG, tokens=15_000), mixture=only, n_jobs=1, progress=False)
     assert mixture.iloc[0].idxmax() == "c" and np.isclose(mixture.iloc[0].sum(), 1)
     assert swarm_flops(reference) == swarm_flops(proxy) > 0
     assert best_measured(reference, "c").name == "seed-0"

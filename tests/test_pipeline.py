@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ import pandas as pd
 import pytest
 
 from regmix.files import FIGURES, load_result
-from regmix.ledger import (BEYOND, BEYOND_COLUMNS, COLUMNS, EXHIBITS, VERDICTS, Rows, by_source, cells_of, collect, judge,
+from regmix.ledger import (BEYOND, BEYOND_COLUMNS, COLUMNS, EXHIBITS, OTHER, VERDICTS, Rows, by_source, cells_of, collect, judge,
                            paper_rows, summary)
 from regmix.runner import LATE, Section, build, check_parameters, digests, fresh, graph, main, needs, run, sections
 from regmix.swarms import AUTHORS, load_swarm
@@ -246,7 +245,7 @@ def test_laws_and_proposals_end_to_end():
     found = load_result("laws", "pytest_laws").table("predictions")
     rho = found[found["size"] == 256].groupby("law")[["true", "predicted"]].corr("spearman")["true"].xs("predicted", level=1)
     assert rho["log-linear"] > rho["ridge"] > rho["own weight"] > 0.3
-    assert run(stage("32_propose_mixtures", "pytest_proposals", swarm="replication/main")).state in ("ran", "kept")
+    assert run(stage("32_propose_mixtures", "pytest_proposals", swarm="replication/main", resamples=2, points=3)).state in ("ran", "kept")
     mixtures = load_result("proposals", "pytest_proposals").table("mixtures").drop(columns=["law", "aim", "asked"])
     assert len(mixtures) == 2 * 2 * 2 + 2 + 2 and np.allclose(mixtures.sum(axis=1), 1, atol=1e-6) and (mixtures >= 0).all(axis=None)
 
@@ -301,14 +300,6 @@ def test_swarms_of_the_authors(authors):
     assert list(sizes.values()) == [512, 256, 256, 64]
 
 
-def test_import_is_light():
-    code = "import sys, regmix; heavy = {'torch', 'lightgbm', 'matplotlib', 'sklearn', 'numba', 'papermill'} & set(sys.modules); assert not heavy, heavy"
-    subprocess.run([sys.executable, "-c", code], check=True)
-    code = ("import sys, regmix.paper, regmix.mixtures, regmix.swarms, regmix.simulation, regmix.figures, regmix.ledger, regmix.runner;"
-            "heavy = {'torch', 'lightgbm', 'matplotlib', 'numba', 'papermill'} & set(sys.modules); assert not heavy, heavy")
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 def test_rows_refuse_what_the_paper_does_not_have():
     with pytest.raises(ValueError, match="no quantity"): Rows("Table 2").add("LightGBM, rho, 3B", 1.0)
     with pytest.raises(ValueError, match="leave new= out"): Rows("Table 2").add("LightGBM, rho, 1M", 99.0, new=True)
@@ -338,7 +329,7 @@ def test_an_interval_meets_what_a_printed_number_stands_for():
 def test_counts_by_source_lose_no_row(tmp_path):
     ledger = pd.read_csv(ROOT/"figures/ledger.csv", dtype=str, keep_default_na=False)
     for counts in (summary(ledger), by_source(ledger)):
-        assert list(counts.columns[1:]) == list(VERDICTS) and counts.iloc[:, 1:].to_numpy().sum() == len(ledger)
+        assert list(counts.columns[1:]) == [*VERDICTS, OTHER] and counts.iloc[:, 1:].to_numpy().sum() == len(ledger)
 
 
 def test_the_gallery_names_the_rows_of_its_notes():

@@ -2,7 +2,6 @@
 import json
 import runpy
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -33,11 +32,6 @@ def ask(line, status=0):
     assert found.exit_code == status, found.stderr + repr(found.exception)
     if "--json" in line: return json.loads(found.stdout), found.stderr
     return found.stdout, found.stderr
-
-
-def test_no_torch_for_tables():
-    code = "import sys, regmix.planning; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_a_process_from_two_equal_runs_and_from_constant_losses():

@@ -1,6 +1,7 @@
 """A swarm's folder: kill -9 and resume, shared folders, refusals, what a swarm says of itself."""
 import dataclasses
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -125,17 +126,18 @@ def test_two_dask_workers_one_killed(corpus, mixtures, whole, processes, tmp_pat
 
 def test_loky_workers_give_the_same_bits_as_one_though_one_is_killed(corpus, mixtures, whole, tmp_path):
     import threading
-    folder, mine = tmp_path/"toy", os.getpid()
-    def kill_one():
-        import psutil
-        wait_until(lambda: checkpoints(folder))
-        children = [p for p in psutil.Process(mine).children(recursive=True) if "loky" in " ".join(p.cmdline()) and "tracker" not in " ".join(p.cmdline())]
-        children[0].kill()
-    pytest.importorskip("psutil")
+    psutil = pytest.importorskip("psutil")
+    folder, mine, killed = tmp_path/"toy", psutil.Process(), []
+    def workers(): return [p for p in mine.children() if "loky" in (words := " ".join(p.cmdline())) and "tracker" not in words]
+    def kill_one():   # as soon as both are there: that they go on from checkpoints, workers of Dask show above
+        wait_until(lambda: len(workers()) == 2)
+        workers()[0].kill()
+        killed.append(True)
     thread = threading.Thread(target=kill_one, daemon=True)
     thread.start()
     swarm = train_swarm(mixtures, corpus, folder, CONFIG, group=4, n_jobs=2, every=0, progress=False)
     thread.join(60)
+    assert killed
     pd.testing.assert_frame_equal(swarm.losses, whole.losses, check_exact=True)
 
 
@@ -236,7 +238,6 @@ def test_a_corpus_that_changed_is_refused(corpus, mixtures, tmp_path):
 
 
 def test_tokens_that_were_changed_in_place_are_refused(corpus, mixtures, tmp_path):
-    import shutil
     copy = shutil.copytree(corpus.folder, tmp_path/"copy")
     train_swarm(mixtures.iloc[:1], copy, tmp_path/"toy", CONFIG, n_jobs=1, progress=False)
     data = bytearray((copy/"train/sea.bin").read_bytes())
@@ -270,8 +271,9 @@ def test_no_workers_and_a_file_in_the_way_are_refused_before_anything_is_written
     assert [p.name for p in tmp_path.iterdir()] == ["file"] and (tmp_path/"file").read_text() == "mine"
 
 
-def test_the_gpu_bench_runs_small_and_keeps_what_it_measured(processes, tmp_path):
+def test_the_gpu_bench_runs_small_and_keeps_what_it_measured(corpus, processes, tmp_path):
     script, logs = Path(__file__).parent.parent/"bench/gpu.py", []
+    shutil.copytree(corpus.folder, tmp_path/"toy-corpus")   # it would build a larger one
     for attempt in range(2):
         given = (tmp_path/f"{attempt}.txt", script, "--small", "--out", tmp_path)
         process = processes.Process(target=run_script, args=given)
@@ -420,7 +422,6 @@ def test_signals_end_the_shells_train_with_one_line(corpus, mixtures, processes,
 
 
 def test_what_is_refused_throws_nothing_away(corpus, mixtures, tmp_path):
-    import shutil
     copy, folder = shutil.copytree(corpus.folder, tmp_path/"copy"), tmp_path/"toy"
     train_swarm(mixtures.iloc[:2], copy, folder, QUICK, n_jobs=1, progress=False)
     before, few = files_in(folder), mixtures.iloc[:1]
@@ -478,7 +479,6 @@ def in_the_middle(corpus, mixtures, folder, config):
 
 def test_what_is_damaged_or_of_another_swarm_is_put_aside_and_trained_again(corpus, mixtures, tmp_path):
     import platform
-    import shutil
     two = mixtures.iloc[:2]
     def train(folder, config=QUICK): return train_swarm(two, corpus, folder, config, group=2, precision="float32", n_jobs=1, progress=False, keep=True)
     want, folder = train(tmp_path/"whole"), tmp_path/"toy"

@@ -1,23 +1,48 @@
 """What several files of tests share: the settings of a toy model, and cheap processes."""
 import contextlib
+import gc
+import importlib
 import multiprocessing
 import os
 import runpy
 import sys
 import time
+import warnings
 
 sys.modules.setdefault("rfc3987_syntax", None)   # as in conftest.py, for the server of processes below
 
 from regmix.proxies import TrainConfig
+from regmix.runner import LATE, _die_with_parent
 
 CONFIG = TrainConfig(model="80K", tokens=24_000, context=32, batch=4, lr=3e-3, evals=3, eval_tokens=512)
 
-# A server that has imported what is slow to import, and is copied for each process. It never computes anything itself.
+# A server that is a copy of the process that collected the tests, and is copied for each process. It never computes anything itself.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["toys", "nbdev.test", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "scipy.stats",
-                                  "sklearn.linear_model", "sklearn.model_selection", "lightgbm", "distributed",
-                                  "regmix.training", "regmix.laws", "regmix.forests", "seaborn", "papermill",
-                                  "torch._dynamo"])   # the last: what every optimiser imports when it is made
+IMPORTED = ["nbdev.test", "scipy.stats", "sklearn.linear_model", "sklearn.model_selection", "lightgbm", "distributed", "seaborn",
+            "regmix.training", "regmix.laws", "regmix.forests", *LATE,
+            "torch._dynamo"]   # the last: what every optimiser imports when it is made
+
+
+def start_server():
+    "Import what is slow to import, and start the server of PROCESSES as a copy of this process; it ends with this process."
+    from multiprocessing import forkserver, resource_tracker, util
+    for name in IMPORTED:
+        with contextlib.suppress(ImportError): importlib.import_module(name)
+    gc.collect()
+    gc.freeze()   # what is there now is no garbage: neither this process nor a copy looks through it again
+    def copied(python, words, passed):
+        if pid := os.fork(): return pid
+        try:
+            _die_with_parent()
+            os.environ["OMP_NUM_THREADS"] = "1"   # in all of them
+            warnings.resetwarnings()              # to what a new Python has, and not what pytest was told
+            for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning): warnings.simplefilter("ignore", kind)
+            exec(words[-1], {})                   # what a new Python would be given after -c
+        finally: os._exit(1)
+    resource_tracker.ensure_running()
+    start, util.spawnv_passfds = util.spawnv_passfds, copied
+    try: forkserver.ensure_running()
+    finally: util.spawnv_passfds = start
 
 
 def train_at_once(*given, **options):
@@ -30,9 +55,9 @@ def train_at_once(*given, **options):
 
 def execute_page(*given):
     "Execute a notebook in a process that is there for it alone."
-    from regmix.runner import end_workers, execute
-    try: execute(*given)
-    finally: end_workers()
+    from regmix.runner import execute
+    os.environ["REGMIX_CORES"] = "1"   # two groups of toy models in this process, and not in workers that import all anew
+    execute(*given)
 
 
 def run_script(said, script, *argv):
