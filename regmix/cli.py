@@ -6,7 +6,7 @@
 __all__ = ['app', 'next_runs', 'sample', 'train', 'plan', 'fit', 'propose', 'export', 'report', 'recipes']
 
 # %% ../nbs/95_cli.ipynb #b9f0ff36
-import contextlib, inspect, json, re, signal, sys, threading, warnings
+import contextlib, inspect, json, re, shlex, signal, sys, threading, warnings
 from functools import wraps
 from pathlib import Path
 from typing import Annotated
@@ -51,6 +51,33 @@ def _json(told) -> str: # one object; nothing heavy is loaded for it where no co
     plain = (getattr(sys.stdout, 'encoding', None) or 'utf-8').lower() not in ('utf-8', 'utf8')
     return json.dumps(as_plain(told), ensure_ascii=plain)
 
+# %% ../nbs/95_cli.ipynb #7c1d6e01
+_ENDING = [getattr(signal, name) for name in ('SIGTERM', 'SIGHUP') if hasattr(signal, name)]
+
+@contextlib.contextmanager
+def _handled(numbers, is_so, handler):
+    "Have signals handled in another way, where this thread may say so and they were handled as `is_so` says."
+    mine = threading.current_thread() is threading.main_thread()   # no other may
+    before = {s: signal.getsignal(s) for s in numbers if mine}
+    before = {s: old for s, old in before.items() if old == is_so}
+    for s in before: signal.signal(s, handler)
+    try: yield
+    finally:
+        for s, old in before.items(): signal.signal(s, old)
+
+@contextlib.contextmanager
+def _stopped_by_signals():
+    "Have SIGTERM and SIGHUP stop a block as Ctrl-C does, once; yields a list, to which the number of a signal comes."
+    came = []
+    def stop(number, frame):
+        came.append(number)
+        if len(came) == 1: raise KeyboardInterrupt
+    with _handled(_ENDING, signal.SIG_DFL, stop): yield came
+
+def _undisturbed():
+    "Hold Ctrl-C off for the moment in which it is said that it came."
+    return _handled([signal.SIGINT], signal.default_int_handler, signal.SIG_IGN)
+
 # %% ../nbs/95_cli.ipynb #2a5e36dc
 @contextlib.contextmanager
 def _aside():
@@ -67,11 +94,13 @@ def _aside():
 
 def _attempt(f, *args, where=None, **kwargs): # plain values, text, exit code
     "Run a command; an exception becomes a line and a code. `where`: show the traceback, too."
-    with _aside():
+    with _aside(), _stopped_by_signals() as came:
         try: return *f(*args, **kwargs), 0
         except (Exception, KeyboardInterrupt) as e:
-            status = tell(e, where=where)
-            return {'error': error_line(e), 'exit': status}, '', status
+            with _undisturbed():
+                status = tell(e, where=where)
+                if came: status = 128 + came[0]
+                return {'error': error_line(e), 'exit': status}, '', status
 
 # %% ../nbs/95_cli.ipynb #98ffbcc2
 _UsageError = typer.BadParameter.__base__   # of click, wherever typer keeps it
@@ -82,13 +111,17 @@ def _twice(order) -> str | None: # of the parameters as they were given
         single = param.param_type_name == 'option' and not (param.multiple or getattr(param, 'is_flag', False))
         if single and sum(p is param for p in order) > 1: return param.opts[0]
 
+_EXTRA = {}   # command -> what says, of words without an option and all that was given, what to write instead
+
 class _Once(typer.core.TyperCommand):
     "A command that takes each option once, but for those that may be repeated."
     def parse_args(self, ctx, args):
         if ctx.resilient_parsing: return super().parse_args(ctx, args)
         given = list(args)
         try:
-            name = _twice(self.make_parser(ctx).parse_args(args=list(args))[2])
+            _, extra, order = self.make_parser(ctx).parse_args(args=list(args))
+            if extra and self.name in _EXTRA: raise _UsageError(_EXTRA[self.name](extra, given))
+            name = _twice(order)
             if name: raise _UsageError(f'{name} is given twice; it takes one value')
             return super().parse_args(ctx, args)
         except _UsageError as e: self._refuse(' '.join(e.format_message().split()), '--json' in given)
@@ -202,7 +235,9 @@ def _corpus(source, corpora, vocab_size, max_bytes, text_field=None, domain_fiel
     given = {name: value for name, value in options.items() if value is not None}
     _for_text(source, given)
     try: return open_corpus(source, corpora, max_bytes=max_bytes, vocab_size=vocab_size, **given)
-    except (ValueError, FileNotFoundError, ConnectionError) as e: raise type(e)(_as_options(str(e))) from e
+    except (ValueError, FileNotFoundError, ConnectionError) as e:
+        if len(e.args) == 1: e.args = (_as_options(str(e)),)   # others are made of parts, which name no option
+        raise
 
 # %% ../nbs/95_cli.ipynb #e915f575
 def _limits(value): # '0.1:0.5', ':0.5', '0.1:' or '0.3', which pins
@@ -366,35 +401,6 @@ def _would_take(table, corpus, out, config, asked):
     left = f"{out}: {told['runs']} of {told['of']} runs are left; nothing was trained"
     return told | {'dry_run': True}, '\n'.join([*_cost_lines(told), left])
 
-# %% ../nbs/95_cli.ipynb #7c1d6e01
-_ENDING = [getattr(signal, name) for name in ('SIGTERM', 'SIGHUP') if hasattr(signal, name)]
-
-@contextlib.contextmanager
-def _handled(stop):
-    "Have a function called when a signal wants to end this process, unless somebody else has seen to that."
-    mine = threading.current_thread() is threading.main_thread()   # no other may
-    before = [s for s in _ENDING if mine and signal.getsignal(s) == signal.SIG_DFL]
-    for s in before: signal.signal(s, stop)
-    try: yield
-    finally:
-        for s in before: signal.signal(s, signal.SIG_DFL)
-
-def _ended_by_signals(f):
-    "Have SIGTERM and SIGHUP stop a command as Ctrl-C does; its status is then 128 and the signal's number."
-    @wraps(f)
-    def run(*args, **kwargs):
-        came = []
-        def stop(number, frame):
-            came.append(number)
-            raise KeyboardInterrupt
-        try:
-            with _handled(stop): return f(*args, **kwargs)
-        except KeyboardInterrupt as e:
-            if not came: raise
-            tell(e)
-            raise SystemExit(128 + came[0]) from None
-    return run
-
 # %% ../nbs/95_cli.ipynb #7c1d6e03
 _SETTINGS = ('model', 'tokens', 'lr', 'batch', 'context', 'evals', 'eval_tokens', 'n_jobs', 'device', 'repeats', 'seed')
 
@@ -415,7 +421,6 @@ def _check_runs(table, path):
 
 # %% ../nbs/95_cli.ipynb #f92000ff
 @_command('regmix train mixtures.csv my_text --out swarm --model 80K --tokens 200000')
-@_ended_by_signals
 def train(
     mixtures: _argument(Path, 'A table or a folder of mixtures, as `regmix sample` writes them.'),
     source: _argument(str, "A folder of text (<domain>-*.jsonl and others), 'installed', 'pile', "
@@ -801,6 +806,26 @@ def fit(
     with bar: found = fit_swarm(read, metrics, laws, folds, seed, each)
     save_fit(found, out, overwrite)
     return _fitted(out, found, read)
+
+# %% ../nbs/95_cli.ipynb #ef698200
+def _line_of_fit(extra, given):
+    "Say what words without an option were taken for, and the line that was meant."
+    begin = f'{extra[0]!r} has no option before it'
+    absent = [word for word in extra if not Path(word).exists()]
+    if absent: return f'{absent[0]!r} has no option before it, and no file or folder of this name is here'
+    rest = list(given)
+    for word in extra: rest.remove(word)
+    said = {word.partition('=')[0] for word in rest}
+    if said & {'--swarm', '--mixtures', '--losses'}: return f'{begin}, and runs are given already: leave it out'
+    folders = all(Path(word).is_dir() for word in extra)
+    if folders: runs = [w for word in extra for w in ('--swarm', word)]
+    else: runs = ['--mixtures', extra[0], '--losses', extra[-1]]
+    if not said & {'--target', '-t', '--higher'}: rest += ['--target', 'COLUMN']
+    if not said & {'--out', '-o'}: rest += ['--out', 'fit']
+    kind, line = 'a swarm' if folders else 'a table of runs', shlex.join(['regmix', 'fit', *runs, *rest])
+    return f'{begin}; if it is {kind}, write: {line}'
+
+_EXTRA['fit'] = _line_of_fit
 
 # %% ../nbs/95_cli.ipynb #5f25adb8
 def _asked(fit, limits, importance, kl, guard, worst, seed):

@@ -14,11 +14,11 @@ from pathlib import Path
 import regmix
 
 # %% auto #0
-__all__ = ['ROOT', 'DATA', 'FIGURES', 'BUILD', 'WRITTEN', 'MANIFEST', 'FITTED_WITH', 'clear_leftovers', 'recover', 'DiskFull',
-           'whole_file', 'write_file', 'sha256_of', 'digest_of', 'safe_name', 'inside', 'misfit', 'sealed', 'Damaged',
-           'refuse_twice', 'read_json', 'read_parquet', 'seal', 'verify', 'refuse_taken', 'whole_folder', 'versions',
-           'NoResult', 'Result', 'new_result', 'write_tables', 'save_result', 'load_result', 'cores', 'unknown',
-           'moved']
+__all__ = ['ROOT', 'DATA', 'FIGURES', 'BUILD', 'WRITTEN', 'NAME_BYTES', 'MANIFEST', 'FITTED_WITH', 'clear_leftovers', 'recover',
+           'DiskFull', 'whole_file', 'write_file', 'sha256_of', 'digest_of', 'safe_name', 'inside', 'misfit', 'sealed',
+           'Damaged', 'refuse_twice', 'read_json', 'read_parquet', 'seal', 'verify', 'refuse_taken', 'whole_folder',
+           'versions', 'NoResult', 'Result', 'new_result', 'write_tables', 'save_result', 'load_result',
+           'finish_result', 'cores', 'unknown', 'moved']
 
 # %% ../nbs/05_files.ipynb #34060de1
 ROOT = Path(regmix.__file__).resolve().parent.parent  # the repository
@@ -192,7 +192,7 @@ def digest_of(
     return hashlib.sha256(data if isinstance(data, bytes) else data.encode()).hexdigest()
 
 # %% ../nbs/05_files.ipynb #a4e3ceea
-_LONGEST = 150   # UTF-8 bytes; a file's name may have 255, and endings are put behind ours
+NAME_BYTES = 150   # UTF-8 bytes of a name; a file's may have 255, and endings are put behind ours
 
 def _why_unsafe(name: str) -> str | None:
     "Say why a name cannot be a part of a path."
@@ -202,7 +202,7 @@ def _why_unsafe(name: str) -> str | None:
     if any(unicodedata.category(c) in ('Cc', 'Cs') for c in name): return 'holds a control character'
     if name != name.strip(): return 'begins or ends with a blank'
     size = len(name.encode())
-    if size > _LONGEST: return f'has {size} bytes, more than {_LONGEST}'
+    if size > NAME_BYTES: return f'has {size} bytes, more than {NAME_BYTES}'
 
 def safe_name(
     kind: str,  # what it names, such as 'run'
@@ -458,13 +458,21 @@ def versions(
     return ours | {p: version(p) for p in packages}
 
 # %% ../nbs/05_files.ipynb #edbb5190
+def _maker(name: str) -> str:
+    "Say which command makes a result; a file of parameters that the runner does not look into by itself is named."
+    for path in sorted((ROOT/'nbs/params').glob('*.yaml')):
+        named = re.search(rf'^  {re.escape(name)}:', path.read_text(encoding='utf-8'), re.M)
+        if named and path.stem not in ('reproduce', 'beyond'):
+            return f'python -m regmix.runner --params {path.relative_to(ROOT)} {name}'
+    return f'python -m regmix.runner {name}'
+
 class NoResult(FileNotFoundError):
     "A stage has not written this result yet."
 
 @dataclass(frozen=True)
 class Result:
     "What a stage wrote for one section of the parameters."
-    kind: str     # 'fits', 'simulations', 'laws', 'proposals', 'schedules'
+    kind: str     # 'fits', 'simulations', 'laws', 'proposals', 'schedules', 'targets', 'scores'
     name: str     # of the section
     folder: Path
     made: dict    # parameters, versions, seconds
@@ -472,20 +480,22 @@ class Result:
     @property
     def again(self) -> str:
         "Say which command makes it again."
-        return f'python -m regmix.runner {self.name} makes it again'
+        return f'{_maker(self.name)} makes it again'
 
     def table(self,
               name: str):  # of one of its tables, such as 'predictions'
         "Read one table (a DataFrame), checked against the manifest."
         file = f'{name}.parquet'
-        verify(self.folder, [file], self.again, note=False)
-        if (self.folder/file).is_file(): return read_parquet(self.folder/file, mend=self.again)
-        raise NoResult(f'{self.kind}/{self.name} has no table {name!r}; it has {", ".join(self.tables)}')
+        if name not in self.tables:
+            raise NoResult(f'{self.kind}/{self.name} has no table {name!r}; it has {", ".join(self.tables)}')
+        verify(self.folder, [file], self.again)
+        return read_parquet(self.folder/file, mend=self.again)
 
     @property
     def tables(self) -> list[str]:
         "List the names of its tables."
-        return sorted(p.stem for p in self.folder.glob('*.parquet'))
+        return sorted(n.removesuffix('.parquet') for n in _listed(self.folder, self.again) or ()
+                      if n.endswith('.parquet') and '/' not in n)
 
 # %% ../nbs/05_files.ipynb #490d2587
 @contextmanager
@@ -498,7 +508,10 @@ def new_result(
     "Write a result, all or nothing, in the place of an older one; `result.json` is written last."
     with whole_folder(home/kind/name, overwrite=True) as folder:
         yield folder
-        write_file(folder/'result.json', json.dumps(made | {'versions': versions()}, indent=1) + '\n')
+        _write_made(folder, made)
+
+def _write_made(folder, made):
+    write_file(folder/'result.json', json.dumps(made | {'versions': versions()}, indent=1) + '\n')
 
 def write_tables(folder: Path, tables: dict):
     "Write tables into a folder as Parquet."
@@ -521,10 +534,24 @@ def load_result(
     found = Result(kind, name, home/kind/name, {})
     recover(found.folder)
     path = found.folder/'result.json'
-    if not path.is_file():
-        raise NoResult(f'{kind}/{name} is not there yet: python -m regmix.runner {name} makes it')
-    verify(found.folder, [path.name], found.again, note=False)
+    if not path.is_file(): raise NoResult(f'{kind}/{name} is not there yet: {_maker(name)} makes it')
+    if not verify(found.folder, [path.name], found.again, note=False):
+        raise NoResult(f'{path} has no {MANIFEST} beside it, so it was not finished: {found.again}')
     return replace(found, made=read_json(path, {}, 'a result', found.again))
+
+# %% ../nbs/05_files.ipynb #05f11e03
+def finish_result(
+    folder: str | Path,  # of a stage, with models or other work that stays
+    tables: dict,        # as in `save_result`
+    made: dict,          # as in `new_result`
+) -> Path:               # the folder
+    "Write a result beside the work that led to it; there is none until its last file is written."
+    folder = Path(folder)
+    for name in (MANIFEST, 'result.json'): (folder/name).unlink(missing_ok=True)
+    for name, table in tables.items(): write_file(folder/f'{name}.parquet', table.to_parquet(index=False))
+    _write_made(folder, made)
+    seal(folder, [*(f'{name}.parquet' for name in tables), 'result.json'])
+    return folder
 
 # %% ../nbs/05_files.ipynb #02048934
 def cores() -> int:

@@ -22,7 +22,7 @@ import pandas as pd
 import yaml
 
 from .corpora import Corpus, build_corpus, document_bounds, load_corpus
-from .files import ROOT, whole_folder
+from .files import ROOT, read_parquet, verify, whole_folder
 from .installed import practice_documents
 from .paper import domain_title
 from .text import Document
@@ -475,7 +475,8 @@ def load_scores(
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no scores: the models of this swarm were not put to tasks, '
                                 'or theirs lie with another swarm (those of targets_others with targets)')
-    scores = pd.read_parquet(path)
+    verify(path.parent, [path.name], f'git checkout -- {path} brings it back')
+    scores = read_parquet(path, ('run', 'task', 'metric', 'value'))
     single = scores['task'].str.contains('_')   # without lm-eval's means over a kind of task
     kept = scores[(scores['metric'] == metric) & single]
     if kept.empty: raise ValueError(f"{path}: no metric {metric!r}; choose from {', '.join(scores['metric'].unique())}")

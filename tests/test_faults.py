@@ -9,6 +9,7 @@ import os
 import resource
 import shutil
 import subprocess
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regmix.files import (DATA, MANIFEST, ROOT, DiskFull, inside, load_result, read_json, read_parquet,
-                          safe_name, save_result, sealed, verify, write_file)
+from regmix.files import (DATA, MANIFEST, ROOT, DiskFull, finish_result, inside, load_result, new_result, read_json,
+                          read_parquet, safe_name, save_result, seal, sealed, verify, write_file)
+from regmix.runner import KINDS
 from regmix.swarms import Swarm, load_swarm, long_losses, save_swarm
 
 SENTENCE = (ValueError, FileNotFoundError)   # what a reader may raise: the shell makes a line of it
@@ -80,8 +82,20 @@ def of_corpus(path):
     return corpus.manifest, [corpus.tokens(d, s).tobytes() for d in corpus.domains for s in ('train', 'valid')]
 
 
-def make_result(path):
-    save_result(path.parent.name, path.name, {'table': pd.DataFrame({'loss': [3.5, 3.25]})}, {'seed': 1}, path.parent.parent)
+TABLE = pd.DataFrame({'loss': [3.5, 3.25]})
+
+
+def make_result(path): save_result(path.parent.name, path.name, {'table': TABLE}, {'seed': 1}, path.parent.parent)
+
+
+def make_result_and_more(path):
+    with new_result(path.parent.name, path.name, {'seed': 1}, path.parent.parent) as folder:
+        TABLE.to_parquet(folder/'table.parquet', index=False)
+
+
+def make_result_beside_work(path):
+    write_file(path/'runs'/'weights.pt', 'hours of work')
+    finish_result(path, {'table': TABLE}, {'seed': 1})
 
 
 def of_result(path):
@@ -96,6 +110,9 @@ FORMATS = {  # name: what writes it, what reads it
     'corpus': (make_corpus, of_corpus),
     'result': (make_result, of_result),
 }
+WRITE_RESULTS = {  # what a stage calls to write its result: what writes as it does, and what reads
+    'save_result': (make_result, of_result), 'new_result': (make_result_and_more, of_result),
+    'finish_result': (make_result_beside_work, of_result), 'train_swarm': FORMATS['swarm']}
 
 
 @pytest.fixture(scope='module')
@@ -146,6 +163,48 @@ def test_a_damaged_file_is_named_or_makes_no_difference(made, name):
         assert text or value == right or file.name == MANIFEST, f'{file.name} is gone, and nobody says so'
         file.write_bytes(data)
     assert FORMATS[name][1](path) == right and seen >= 18
+
+
+def calls_of(stage):
+    "Name the functions that a stage's cells call."
+    cells = json.loads((ROOT/f'nbs/stages/{stage}.ipynb').read_text())['cells']
+    code = '\n'.join(''.join(c['source']) for c in cells if c['cell_type'] == 'code')
+    calls = [c for c in ast.walk(ast.parse(code)) if isinstance(c, ast.Call)]
+    return {getattr(c.func, 'attr', getattr(c.func, 'id', '')) for c in calls}, [c for c in calls if puts(c)]
+
+
+def writer_of(stage):
+    "Name the function that writes a stage's result; a stage that trains only has a swarm for it."
+    named = calls_of(stage)[0] & set(WRITE_RESULTS)
+    return (named - {'train_swarm'} or named).pop()
+
+
+@pytest.mark.parametrize('stage', KINDS)
+def test_the_result_of_every_stage_is_checked_when_it_is_read(tmp_path, stage):
+    "The kinds are the runner's; how a stage writes is read off its notebook."
+    make, read = WRITE_RESULTS[writer_of(stage)]
+    make(path := tmp_path/KINDS[stage][0]/'toy')
+    right, rng = read(path), np.random.default_rng(4)
+    for name in (*read_json(path/MANIFEST)['files'], MANIFEST):
+        data = (path/name).read_bytes()
+        for bad in damaged(data, rng, 6):
+            (path/name).write_bytes(bad)
+            value, text = outcome(read, path)
+            assert text or value == right, f'{name}: another value, and not a word'
+        (path/name).unlink()
+        with warnings.catch_warnings(record=True) as notes:
+            warnings.simplefilter('always')
+            assert outcome(read, path)[1] or notes, f'{name} is gone, and nobody says so'
+        (path/name).write_bytes(data)
+    assert read(path) == right
+
+
+def test_every_stage_is_known_and_writes_its_result_in_one_way():
+    assert {p.stem for p in (ROOT/'nbs/stages').glob('*.ipynb')} == set(KINDS)
+    for stage in KINDS:
+        calls, direct = calls_of(stage)
+        assert calls & set(WRITE_RESULTS), f'{stage}: say how it writes its result'
+        assert not direct, f'{stage} writes past regmix.files: {[ast.unparse(c) for c in direct]}'
 
 
 def unsealed(path):
@@ -221,6 +280,7 @@ def test_json_of_another_form_gives_a_value_or_one_sentence(made, tmp_path, name
     rng = np.random.default_rng(3)
     for i in rng.permutation(len(tries))[:40]:
         file.write_text(json.dumps(changed(right, *tries[i])))
+        if name == 'result': seal(home/name)   # without a manifest there is no result
         try: outcome(read, home/name)
         except Exception as e: raise AssertionError(f'{tries[i]}: {type(e).__name__}: {e}') from e
 
@@ -349,6 +409,28 @@ def test_whoever_writes_is_known():
             if any(map(puts, calls)): direct.add(f'{file.stem}.{f.name}')
     assert blocks <= set(BLOCKS), f'say which test kills {sorted(blocks - set(BLOCKS))}'
     assert direct <= set(DIRECT), f'say where to {sorted(direct - set(DIRECT))} writes'
+
+
+READS = {  # what reads a table or a JSON file past `regmix.files`, and why that is right
+    'files.read_parquet': 'it is the reader', 'tables._parquet': "a user's table", 'runner._cells': 'a notebook',
+    'runner.last_words': 'a notebook', 'ledger._intro': 'a notebook', 'runner._read_mark': 'damaged, it is made again',
+    'regression._read': 'says itself what is wrong', 'proxies.read_tensors': 'checks the parts by their checksums'}
+
+
+def takes(call):
+    "Tell whether a call reads a table or tensors, or JSON that it takes out of a file."
+    name = ast.unparse(call.func)
+    return name.endswith(('.read_parquet', 'json.load', 'torch.load', 'np.load')) or name == 'json.loads' and 'read_' in ast.unparse(call)
+
+
+def test_whoever_reads_is_known():
+    "A new reader is found here; read through `read_parquet` and `read_json` of `regmix.files`, and verify."
+    found = set()
+    for file in sorted((ROOT/'regmix').glob('[!_]*.py')):
+        for f in ast.walk(ast.parse(file.read_text())):
+            if isinstance(f, ast.FunctionDef) and any(takes(c) for c in ast.walk(f) if isinstance(c, ast.Call)):
+                found.add(f'{file.stem}.{f.name}')
+    assert found == set(READS), f'say why {sorted(found ^ set(READS))} read past regmix.files'
 
 
 def test_the_committed_swarms_are_as_they_were_written():
