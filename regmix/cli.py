@@ -174,11 +174,6 @@ _Tokenizer = _option(str, 'A tokenizer.json, a folder with one (such as a corpus
                           'default: one is trained on the text.', '--tokenizer')
 _Eos = _option(str, "The token that ends a text, where --tokenizer has an unusual one.", '--eos')
 
-def _free(path, overwrite):
-    "Refuse an output that is there already, before any work is done."
-    if path is None or overwrite or not Path(path).exists(): return
-    raise FileExistsError(f'{path} exists; choose another name, or replace it with --overwrite')
-
 _Model = _option(str, 'Size of each model: 80K, 330K, 1M, ...')
 _Tokens = _option(float, 'Training tokens of each model.')
 _Batch = _option(int, 'Sequences in a step.')
@@ -187,6 +182,25 @@ _Evals = _option(int, 'How many times each model is measured.')
 _EvalTokens = _option(int, 'Validation tokens of each domain.')
 _Jobs = _option(int, 'Workers; default: one a core, or one on a GPU.')
 _Device = _option(str, 'cpu or cuda; default: a GPU if there is one.')
+
+# %% ../nbs/95_cli.ipynb #3d478f51
+def _free(path, overwrite, *read, folder=False):
+    "Refuse an output before any work is done: what can be no file, what is there already, what is read."
+    from regmix.files import refuse_place
+    if path is None: return
+    if not folder: refuse_place(path)
+    if not path.exists(): return
+    if not overwrite: raise FileExistsError(f'{path} exists; choose another name, or replace it with --overwrite')
+    given = [g for r in read if r is not None for g in (r if isinstance(r, list) else [r])]
+    if any(Path(g).exists() and path.samefile(g) for g in given):
+        raise ValueError(f'{path} is read by this command, and would be lost: choose another name for what it writes')
+    if _is_part(path): raise ValueError(f'{path} belongs to {path.parent}, which would be damaged: choose another name')
+
+def _is_part(path):
+    "Tell whether a file belongs to a folder that was written as a whole."
+    from regmix.files import MANIFEST, read_json
+    try: return path.name in (MANIFEST, *read_json(path.parent/MANIFEST, {'files': dict})['files'])
+    except (OSError, ValueError): return False
 
 # %% ../nbs/95_cli.ipynb #5e81c9d2
 def _by_domain(given, what, of=str): # ['body', 'law=text'] -> {'*': 'body', 'law': 'text'}; ['body'] -> 'body'
@@ -344,7 +358,7 @@ def sample(
 ):
     "Draw mixtures to train small models on, around the shares of your text (Algorithm 1)."
     from regmix.mixtures import sample_mixtures
-    _free(out, overwrite)
+    _free(out, overwrite, source, keep, folder=not out.suffix)
     text = dict(text_field=text_field, domain_field=domain_field, valid_fraction=valid_fraction, split_by=split_by,
                 tokenizer=tokenizer, eos=eos)
     _for_text(source, text)
@@ -655,7 +669,7 @@ def next_runs(
     seed: _Seed = 0, overwrite: _Overwrite = False, **reading,
 ):
     "Choose the mixtures to train next, near the best of the runs so far and where they know little."
-    _free(out, overwrite)
+    _free(out, overwrite, swarm, mixtures, losses, pool, folder=out is not None and not out.suffix)
     if n < 1: raise ValueError(f'--n {n}: give at least 1')
     if not 0 <= daring < float('inf'): raise ValueError(f'--daring {daring}: give a number of at least 0')
     target, higher, limits = target or [], higher or [], _pairs(bound, '--bound', _limits)
@@ -776,6 +790,11 @@ def _fitted(out, found, read):
     return told, f'{head}\n{_comparison(found)}\n{out}: saved'
 
 # %% ../nbs/95_cli.ipynb #ef69825e
+def _refuse_no_fit(out):
+    "Refuse to replace what is no fit before laws are compared, and not after."
+    from regmix.files import refuse_other
+    refuse_other(out, 'fit', 'fit.json')
+
 @_command('regmix fit --swarm swarm --target code --out fit\n'
           'regmix fit --mixtures m.csv --losses l.csv --target val_loss --higher arc_acc --out fit')
 @_with_reading
@@ -795,7 +814,8 @@ def fit(
     seed: _Seed = 0, overwrite: _Overwrite = False, **reading,
 ):
     "Compare laws on runs that they have not seen, choose one, and fit it."
-    _free(out, overwrite)
+    _free(out, overwrite, swarm, mixtures, losses, folder=True)
+    if overwrite: _refuse_no_fit(out)
     target, higher = target or [], higher or []
     wanted = _wanted(target, higher)
     from regmix.choice import fit_swarm, save_fit
@@ -992,7 +1012,7 @@ def propose(
     seed: _Seed = 0, overwrite: _Overwrite = False,
 ):
     "Compute the best mixture of a fit, within limits, and say how far to trust it."
-    _free(out, overwrite)
+    _free(out, overwrite, fit, prior, available, keep)
     if stability < 0: raise ValueError(f'--stability {stability}: give a number of resamples, or 0 for none')
     if guard is not None and guard != guard: raise ValueError('--guard nan: give a number')
     limits, counted = _pairs(bound, '--bound', _limits), _pairs(importance, '--importance')
@@ -1048,7 +1068,7 @@ def export(
     overwrite: _Overwrite = False,
 ):
     "Write a mixture as another trainer reads it."
-    _free(out, overwrite)
+    _free(out, overwrite, proposal)
     from regmix.files import write_file
     from regmix.proposals import load_proposal
     from regmix.recipes import export_mixture
@@ -1069,7 +1089,7 @@ def report(
     overwrite: _Overwrite = False,
 ):
     "Write one HTML page: the proposal, what stands against it, what it changes, the runs and laws behind it."
-    _free(out, overwrite)
+    _free(out, overwrite, fit, proposal)
     from regmix.choice import load_fit
     from regmix.files import write_file
     from regmix.proposals import load_proposal

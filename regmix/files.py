@@ -15,10 +15,10 @@ import regmix
 
 # %% auto #0
 __all__ = ['ROOT', 'DATA', 'FIGURES', 'BUILD', 'WRITTEN', 'NAME_BYTES', 'MANIFEST', 'FITTED_WITH', 'clear_leftovers', 'recover',
-           'DiskFull', 'whole_file', 'write_file', 'sha256_of', 'digest_of', 'safe_name', 'inside', 'misfit', 'sealed',
-           'Damaged', 'refuse_twice', 'read_json', 'read_parquet', 'seal', 'verify', 'refuse_taken', 'whole_folder',
-           'versions', 'NoResult', 'Result', 'new_result', 'write_tables', 'save_result', 'load_result',
-           'finish_result', 'cores', 'unknown', 'moved']
+           'DiskFull', 'refuse_place', 'whole_file', 'write_file', 'sha256_of', 'digest_of', 'safe_name', 'inside',
+           'misfit', 'sealed', 'Damaged', 'refuse_twice', 'read_json', 'read_parquet', 'seal', 'verify', 'refuse_taken',
+           'refuse_other', 'whole_folder', 'versions', 'NoResult', 'Result', 'new_result', 'write_tables',
+           'save_result', 'load_result', 'finish_result', 'cores', 'unknown', 'moved']
 
 # %% ../nbs/05_files.ipynb #34060de1
 ROOT = Path(regmix.__file__).resolve().parent.parent  # the repository
@@ -146,8 +146,25 @@ def _room(path: Path, new: Path, needed: int = None):
     try: yield
     except Exception as e:
         code = _why_no_room(e, new)
+        if isinstance(e, OSError) and e.filename == str(new): e.filename = str(path)   # what the caller knows
         if code is None: raise
         raise _no_room(path, new, code, e, needed) from e
+
+# %% ../nbs/05_files.ipynb #05f11e11
+def _refuse_below_a_file(path: Path):
+    below = next((p for p in path.parents if p.exists() and not p.is_dir()), None)
+    if below: raise NotADirectoryError(f'{below} is a file, so nothing can be put below it: choose another place')
+
+def refuse_place(
+    path: str | Path,  # where a file is to be written
+):
+    "Raise an error where no file can be: at a folder, a device or a pipe, or below a file."
+    path = Path(path)
+    if path.is_dir(): raise IsADirectoryError(f'{path} is a folder: give the name of a file')
+    _refuse_below_a_file(path)
+    home = path.parent.resolve().parts
+    if path.exists() and not path.is_file() or home == ('/', 'dev') or home[:2] == ('/', 'proc'):
+        raise ValueError(f'{path} is a device or a pipe, whose place a file would take: give the name of a file')
 
 # %% ../nbs/05_files.ipynb #9c6ddd5d
 WRITTEN = []   # what `write_file` wrote in this process, in order: a runner looks what a notebook drew
@@ -159,6 +176,7 @@ def whole_file(
 ):                       # yields a path to write to
     "Write a file, all or nothing: it takes its place when the block ends, and leaves no trace if the block fails."
     path = Path(path)
+    refuse_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     clear_leftovers(path)
     with _on_its_way(path) as new, _room(path, new, needed):
@@ -426,6 +444,29 @@ def refuse_taken(
     if taken and not overwrite:
         raise FileExistsError(f'{folder} exists; choose another folder, or replace it (overwrite=True, --overwrite)')
 
+# %% ../nbs/05_files.ipynb #05f11e14
+_NOTES = '.digest', '.skipped'   # endings of what the runner puts beside a result
+
+def refuse_other(
+    folder: str | Path,  # that is to be replaced
+    kind: str,           # of folder, such as 'fit'
+    mark: str,           # a file that each folder of this kind has
+    own: tuple = (),     # names of what else is in such a folder, where its manifest does not list all
+):
+    "Raise FileExistsError if a folder is of another kind, or holds what was not written with the rest."
+    folder = Path(folder)
+    if not os.path.lexists(folder): return
+    there = sorted(p.name for p in folder.iterdir() if p.name[0] != '.') if folder.is_dir() else [folder.name]
+    if there and not (folder/mark).is_file():
+        raise FileExistsError(f'{folder} holds something that is no {kind}; it is not replaced')
+    try: listed = _listed(folder, '')
+    except Damaged: listed = None   # what belongs to it, nobody can tell
+    known = {MANIFEST, mark, *own, *(name.partition('/')[0] for name in listed or ())}
+    more = [n for n in there if n not in known and not n.endswith(_NOTES)]
+    if more and (own or listed):
+        raise FileExistsError(f'{folder} holds {more[0]}, which is no part of the {kind} and would be lost; '
+                              'it is not replaced: move that away, or choose another folder')
+
 # %% ../nbs/05_files.ipynb #a0b2e580
 @contextmanager
 def whole_folder(
@@ -435,6 +476,7 @@ def whole_folder(
 ):                            # yields an empty folder to fill
     "Write a folder, all or nothing: it takes its place when the block ends, and leaves no trace if the block fails."
     folder = Path(folder)
+    _refuse_below_a_file(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     clear_leftovers(folder)
     refuse_taken(folder, overwrite)
@@ -557,6 +599,7 @@ def finish_result(
 def cores() -> int:
     "Count the processes that may work at once: REGMIX_CORES, or the cores that this process may use."
     given = os.environ.get('REGMIX_CORES', '')
+    if given and not given.strip().isdecimal(): raise ValueError(f'REGMIX_CORES={given}: give a number of processes')
     if given: return max(1, int(given))
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 

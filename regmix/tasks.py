@@ -22,7 +22,7 @@ import pandas as pd
 import yaml
 
 from .corpora import Corpus, build_corpus, document_bounds, load_corpus
-from .files import ROOT, read_parquet, verify, whole_folder
+from .files import ROOT, read_parquet, refuse_other, verify, whole_folder
 from .installed import practice_documents
 from .paper import domain_title
 from .text import Document
@@ -438,6 +438,7 @@ def _check_folder(folder, overwrite):
     ours = (folder/'tasks.csv').is_file()
     if folder.exists() and not (overwrite and ours):
         raise FileExistsError(f'{folder} exists: give another folder' + ', or overwrite=True' * ours)
+    refuse_other(folder, 'folder of tasks', 'tasks.csv')
 
 # %% ../nbs/68_tasks.ipynb #0eb8c944
 def make_tasks(

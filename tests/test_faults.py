@@ -43,7 +43,7 @@ def of_swarm(path):
 
 def make_fit(path):
     from regmix.choice import fit_given, save_fit
-    return save_fit(fit_given(toy_swarm(), ['web'], 'ridge'), path)
+    return save_fit(fit_given(toy_swarm(), ['web'], 'ridge'), path, overwrite=True)
 
 
 def of_fit(path):
@@ -321,6 +321,50 @@ def test_a_manifest_that_names_a_domain_outside_is_refused(made, tmp_path):
     told['domains']['../../evil'] = told['domains'].pop('web')
     write_file(tmp_path/'corpus'/'corpus.json', json.dumps(sealed(told)))
     with pytest.raises(ValueError, match='cannot name a domain'): load_corpus(tmp_path/'corpus')
+
+
+# ---------------------------------------------------------------- what is replaced
+
+
+REPLACED = {  # of each folder that can be replaced: what replaces it, and what is said of a folder of another kind
+    'swarm': (lambda path: save_swarm(toy_swarm(), path, overwrite=True), 'no swarm'),
+    'fit': (make_fit, 'no fit')}   # a model: `test_models`; a swarm in training: `test_training`
+
+
+@pytest.mark.parametrize('name', REPLACED)
+def test_overwrite_replaces_what_was_written_so_and_nothing_else(tmp_path, name):
+    "Somebody's own folder, and what somebody has put into ours, stay; a folder that lost its manifest can be replaced."
+    write, words = REPLACED[name]
+    (own := tmp_path/'own').mkdir()
+    (own/'thesis.txt').write_text('years')
+    with pytest.raises(FileExistsError, match=words): write(own)
+    assert (own/'thesis.txt').read_text() == 'years'
+    write(path := tmp_path/'ours')
+    write(path)
+    (path/'notes').mkdir()
+    (path/'notes'/'thesis.txt').write_text('years')
+    with pytest.raises(FileExistsError, match=f'ours holds notes, which is no part of the {name} .*move that away'): write(path)
+    assert (path/'notes'/'thesis.txt').read_text() == 'years'
+    shutil.rmtree(path/'notes')
+    (path/MANIFEST).write_text('{')
+    write(path)
+    assert verify(path)
+
+
+@pytest.mark.parametrize('line', ['export {p} --to megatron --path web=a --path law=b --out {p}', 'report {f} {p} --out {p}',
+                                  'report {f} --out {f}/fit.json', 'propose {f} --prior {p} --out {p}', 'propose {f} --out {f}/mixtures.parquet',
+                                  'propose {f} --out {f}', 'sample {p} --out {p}', 'fit --swarm {s} -t web --out {s}', 'next {s} -t web --pool {p} --out {p}',
+                                  'report {f} --out {d}/pipe', 'propose {f} --out /dev/null', 'sample {p} --out {p}/m.csv', 'export {p} --to yaml --out {d}'])
+def test_a_command_does_not_write_over_what_it_reads_nor_where_no_file_can_be(made, tmp_path, line):
+    from typer.testing import CliRunner
+    from regmix.cli import app
+    names = {'s': 'swarm', 'f': 'fit', 'p': 'proposal.json'}
+    for n in names.values(): (shutil.copytree if made[n][0].is_dir() else shutil.copy)(made[n][0], tmp_path/n)
+    os.mkfifo(tmp_path/'pipe')
+    before = {p: p.read_bytes() for p in files_of(tmp_path)}
+    found = CliRunner().invoke(app, [w.format(d=tmp_path, **{k: tmp_path/n for k, n in names.items()}) for w in [*line.split(), '--overwrite']])
+    assert found.exit_code == 2 and not found.stdout and found.stderr.count('\n') == 1, found.output
+    assert {p: p.read_bytes() for p in files_of(tmp_path)} == before and (tmp_path/'pipe').is_fifo() and os.path.exists('/dev/null') and not os.path.isfile('/dev/null')
 
 
 # ---------------------------------------------------------------- a full disk
