@@ -674,7 +674,9 @@ def next_runs(
     if not 0 <= daring < float('inf'): raise ValueError(f'--daring {daring}: give a number of at least 0')
     target, higher, limits = target or [], higher or [], _pairs(bound, '--bound', _limits)
     wanted, counted = _wanted(target, higher), _pairs(importance, '--importance')
-    for t in counted: _known_target(t, wanted)
+    for t, much in counted.items():
+        _known_target(t, wanted)
+        if not 0 < much < float('inf'): raise ValueError(f'--importance {t}={much:g}: give a number above 0')
     read = _read(swarm, mixtures, losses, wanted, **reading)
     return _next(read, wanted, higher, n, out, pool, limits, counted, daring, seed, overwrite)
 
@@ -892,6 +894,7 @@ def _asked_tokens(fit, path, tokens, max_epochs):
     if (tokens is None) != (path is None):
         raise ValueError('give --available and --tokens together: '
                          'how often a domain is read is tokens read over tokens at hand')
+    if tokens is None and max_epochs != 4: raise ValueError('--max-epochs is for a number of --tokens: give both')
     if tokens is None: return {}
     available = _weights_of(path, fit, 'tokens')
     if available.max() <= 1:
@@ -971,6 +974,13 @@ def _say_search(fit, n):
     _say(f'searching the best of {len(fit.domains)} domains for {", ".join(fit.targets)}{again} ...')
 
 # %% ../nbs/95_cli.ipynb #c6d2e951
+def _note_unused(found, options):
+    "Say which options changed nothing, as a run was proposed and not what a law says."
+    left = [name for name, given in options.items() if given]
+    if not left or (found.support or {}).get('run') is None: return
+    _say(f"note: {', '.join(left)} changed nothing: no law tells these runs apart from noise, "
+         'so the best run measured is proposed')
+
 def _full_names(limits, domains): # {'web': (0, 0.5)} -> {'mix/web': (0, 0.5)}
     "Name domains as the fit does, where they were named without what all its names begin with."
     from regmix.weights import shared_prefix
@@ -1027,6 +1037,7 @@ def propose(
     if kept is not None: asked['kept'] = kept
     _say_search(known, stability)
     found = propose_fit(known, **asked)
+    _note_unused(found, {'--kl': kl, '--guard': guard is not None, '--worst': worst})
     if kept is not None: besides |= {'keep': keep, 'kept': kept.to_dict()}
     settings = {'kl': kl, 'max_epochs': max_epochs, 'tokens': tokens, 'bound': bound or [], 'importance': counted,
                 'guard': guard, 'worst': worst, 'seed': seed} | besides

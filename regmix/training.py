@@ -747,7 +747,7 @@ def train_swarm(
 def _opened(corpus): return corpus if isinstance(corpus, Corpus) else load_corpus(corpus)
 
 def _check_call(folder, n_jobs, precision, overwrite, add):
-    if n_jobs == 0: raise ValueError('n_jobs = 0 workers train nothing: give at least 1, or None for one a core')
+    if n_jobs == 0: raise ValueError('n_jobs = 0 workers train nothing: give at least 1, or leave it out for one a core')
     if folder.is_file(): raise NotADirectoryError(f'{folder} is a file; a swarm is a folder: give another name')
     known = 'float32', 'bfloat16'
     if precision not in (None, *known): raise unknown('precision', precision, known)
@@ -989,6 +989,7 @@ def repeat_runs(
 ) -> tuple[pd.DataFrame, list[int]]:  # (n * repeats, d) weights, named <run>-<seed>; (n * repeats,) their seeds
     "Ask for each mixture several times, to learn the noise between seeds."
     if repeats < 1: raise ValueError(f'repeats={repeats}: give at least 1')
+    if repeats * len(mixtures) > 1e6: raise ValueError(f'repeats={repeats}: that makes more than a million runs')
     seeds = range(seed, seed + repeats)
     tables = [mixtures.set_axis([f'{run}-{s}' for run in mixtures.index]) for s in seeds]
     return pd.concat(tables).rename_axis('run'), [s for s in seeds for _ in range(len(mixtures))]

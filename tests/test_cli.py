@@ -423,6 +423,23 @@ def test_fit_says_what_a_word_without_an_option_was_taken_for(room):
     assert "no file or folder of this name" in ask("fit zz --json", 2)[0]["error"]
 
 
+def test_numbers_that_are_none_are_refused_and_options_without_effect_are_named(room):
+    "Also where the runs are noise, and no law is asked."
+    rng = np.random.default_rng(1)
+    pd.read_csv("m.csv").assign(val_loss=rng.normal(3, 0.1, 40)).to_csv("noise.csv", index=False)
+    ask("fit --mixtures noise.csv --losses noise.csv -t val_loss --law ridge --law 'own weight' --out noise --json")
+    for given, words in {"--kl nan": "kl = nan", "--kl -1": "kl = -1", "--guard 0.1": "measured from a prior", "--max-epochs 2": "--max-epochs is for",
+                         "--kl inf --prior tokens.json": "kl = inf"}.items():
+        assert words in ask(f"propose noise --stability 0 {given} --json", 2)[0]["error"]
+    _, err = ask("propose noise --stability 0 --prior tokens.json --kl 0.01 --worst --json")
+    assert "note: --kl, --worst changed nothing" in err
+    for much in ("nan", "0", "-1", "inf"):
+        assert "give a number above 0" in ask(f"next --mixtures noise.csv --losses noise.csv -t val_loss --importance val_loss={much} --json", 2)[0]["error"]
+    pd.DataFrame({"run": ["a", "b"], "web": [[1, 2], [3]], "loss": [1., 2.]}).to_parquet("list.parquet")
+    assert "list.parquet: row 1" in ask("fit --mixtures list.parquet --losses list.parquet -t loss --out f3 --json", 2)[0]["error"]
+    assert "more than a million runs" in ask("train m.csv installed --out s --repeats 1000000000 --json", 2)[0]["error"]
+
+
 def text(room):
     rng = np.random.default_rng(0)
     words = ["tree", "river", "stone", "if", "else", "return", "cloud", "court", "judge", "law"]
