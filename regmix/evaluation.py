@@ -521,7 +521,8 @@ def score_swarm(
 
 def _rows_of(path) -> list[dict]:
     "Read what one model scored."
-    return read_json(path, {'rows': [dict]}, "a model's scores", 'delete this file, and the model is scored again')['rows']
+    again = 'delete this file, and the model is scored again'
+    return read_json(path, {'rows': [dict]}, "a model's scores", again)['rows']
 
 # %% ../nbs/70_evaluation.ipynb #89baf816
 def paper_scores(
