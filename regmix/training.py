@@ -747,7 +747,7 @@ def train_swarm(
 def _opened(corpus): return corpus if isinstance(corpus, Corpus) else load_corpus(corpus)
 
 def _check_call(folder, n_jobs, precision, overwrite, add):
-    if n_jobs == 0: raise ValueError('n_jobs = 0 workers train nothing: give at least 1, or leave it out for one a core')
+    if n_jobs == 0: raise ValueError('n_jobs = 0 workers train nothing: leave it out for one a core')
     if folder.is_file(): raise NotADirectoryError(f'{folder} is a file; a swarm is a folder: give another name')
     known = 'float32', 'bfloat16'
     if precision not in (None, *known): raise unknown('precision', precision, known)

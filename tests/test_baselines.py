@@ -1,7 +1,6 @@
 """The rivals of Table 4: their updates against plain copies, their runs through the engine: killed, resumed, refused."""
 import dataclasses
 import functools
-import json
 import math
 
 import nbformat

@@ -4,6 +4,7 @@ Killed writers are in `test_files.py`. To add a format: one line in FORMATS, wit
 reads it. A function that writes a folder, or a file by other means than `regmix.files`, is found and must be named.
 """
 import ast
+import functools
 import json
 import os
 import resource
@@ -442,15 +443,18 @@ def puts(call):
     return name in PUTS or with_path or name == 'copy' and len(call.args) == 2
 
 
+@functools.cache
+def functions():
+    "The functions of the package, each with its calls."
+    trees = {file.stem: ast.parse(file.read_text()) for file in sorted((ROOT/'regmix').glob('[!_]*.py'))}
+    return [(f'{module}.{f.name}', [c for c in ast.walk(f) if isinstance(c, ast.Call)])
+            for module, tree in trees.items() for f in ast.walk(tree) if isinstance(f, ast.FunctionDef)]
+
+
 def test_whoever_writes_is_known():
     "A new writer is found here; say which test kills it, or write through `regmix.files`."
-    blocks, direct = set(), set()
-    for file in sorted((ROOT/'regmix').glob('[!_]*.py')):
-        for f in ast.walk(ast.parse(file.read_text())):
-            if not isinstance(f, ast.FunctionDef): continue
-            calls = [c for c in ast.walk(f) if isinstance(c, ast.Call)]
-            if any(getattr(c.func, 'id', '') in OPENS for c in calls): blocks.add(f'{file.stem}.{f.name}')
-            if any(map(puts, calls)): direct.add(f'{file.stem}.{f.name}')
+    blocks = {name for name, calls in functions() if any(getattr(c.func, 'id', '') in OPENS for c in calls)}
+    direct = {name for name, calls in functions() if any(map(puts, calls))}
     assert blocks <= set(BLOCKS), f'say which test kills {sorted(blocks - set(BLOCKS))}'
     assert direct <= set(DIRECT), f'say where to {sorted(direct - set(DIRECT))} writes'
 
@@ -469,11 +473,7 @@ def takes(call):
 
 def test_whoever_reads_is_known():
     "A new reader is found here; read through `read_parquet` and `read_json` of `regmix.files`, and verify."
-    found = set()
-    for file in sorted((ROOT/'regmix').glob('[!_]*.py')):
-        for f in ast.walk(ast.parse(file.read_text())):
-            if isinstance(f, ast.FunctionDef) and any(takes(c) for c in ast.walk(f) if isinstance(c, ast.Call)):
-                found.add(f'{file.stem}.{f.name}')
+    found = {name for name, calls in functions() if any(map(takes, calls))}
     assert found == set(READS), f'say why {sorted(found ^ set(READS))} read past regmix.files'
 
 
