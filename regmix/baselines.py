@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 
 from .corpora import Corpus, document_bounds, filter_corpus, load_corpus
-from .files import sha256_of, unknown, write_file
+from .files import read_parquet, seal, sha256_of, unknown, verify, write_file
 from .mixtures import distance
 from .models import ModelConfig, cross_entropy, hidden, model_config, token_losses, train_flops
 from .paper import canonical, load_table
@@ -347,9 +347,13 @@ def load_paths(
 ) -> pd.DataFrame:        # columns `run`, `tokens`, then one a domain: the weights of that step
     "Read how the mixtures of a swarm moved in training."
     path = Path(folder)/'paths.parquet'
-    if path.is_file(): return pd.read_parquet(path)
+    if path.is_file():
+        verify(folder, [path.name], _REGATHER)
+        return read_parquet(path, ('run', 'tokens'), _REGATHER)
     raise FileNotFoundError(f'{path}: the mixtures of this swarm did not move; only swarms trained with a method '
                             'such as OnlineMixing have paths')
+
+_REGATHER = 'train again as it was begun: finished groups are kept, and their tables are written anew'
 
 # %% ../nbs/75_baselines.ipynb #c41d70b3
 def _read_beginnings(stream, starts, lengths):   # (n, longest) ids, 0 behind the end of a document
@@ -507,11 +511,14 @@ def _pruned_corpus(s: Setup) -> tuple[Corpus, pd.DataFrame]:   # and the documen
         weights, shape = load_weights(s.folder/'doremi/reference', ['seed-0'])
         scores = score_documents(s.corpus, weights, shape, s.small.context, progress=s.options.get('progress', True))
         write_file(kept, scores.to_parquet(index=False))
+        seal(s.folder, [kept.name])
         prune(s.corpus, scores, where, s.keep, s.band)
     left = load_corpus(where)
     if left.manifest['source']['digest'] != s.corpus.digest:
         raise ValueError(f'{where}: pruned from other text; remove the folder')
-    return left, pd.read_parquet(kept)
+    again = f'remove {where}, and the text is pruned anew'
+    verify(s.folder, [kept.name], again)
+    return left, read_parquet(kept, mend=again)
 
 def _choose_pruned(s: Setup) -> Chosen:
     reference = train_reference(s.corpus, s.folder/'doremi', s.small, range(s.seeds), **s.options)

@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from .files import (Damaged, digest_of, misfit, read_json, read_parquet, recover, unknown, verify, versions,
-                          whole_folder, write_file)
+from .files import (Damaged, digest_of, misfit, read_json, read_parquet, recover, refuse_other, unknown, verify,
+                          versions, whole_folder, write_file)
 from .laws import LAWS, law_named
 from .measures import draws_interval, evaluate, resamples, rho_interval
 from .regression import MixtureRegressor, curve_draws
@@ -586,9 +586,7 @@ def save_fit(
 ) -> Path:
     "Write a fit as a folder, all or nothing."
     folder = Path(folder)
-    taken = folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
-    if overwrite and taken and not (folder/'fit.json').is_file():
-        raise FileExistsError(f'{folder} holds something that is no fit; it is not replaced')
+    if overwrite: refuse_other(folder, 'fit', 'fit.json')
     with whole_folder(folder, overwrite) as new: write_fit(fit, new)
     return folder
 

@@ -6,7 +6,7 @@
 __all__ = ['app', 'next_runs', 'sample', 'train', 'plan', 'fit', 'propose', 'export', 'report', 'recipes']
 
 # %% ../nbs/95_cli.ipynb #b9f0ff36
-import contextlib, inspect, json, re, signal, sys, threading, warnings
+import contextlib, inspect, json, re, shlex, signal, sys, threading, warnings
 from functools import wraps
 from pathlib import Path
 from typing import Annotated
@@ -51,6 +51,33 @@ def _json(told) -> str: # one object; nothing heavy is loaded for it where no co
     plain = (getattr(sys.stdout, 'encoding', None) or 'utf-8').lower() not in ('utf-8', 'utf8')
     return json.dumps(as_plain(told), ensure_ascii=plain)
 
+# %% ../nbs/95_cli.ipynb #7c1d6e01
+_ENDING = [getattr(signal, name) for name in ('SIGTERM', 'SIGHUP') if hasattr(signal, name)]
+
+@contextlib.contextmanager
+def _handled(numbers, is_so, handler):
+    "Have signals handled in another way, where this thread may say so and they were handled as `is_so` says."
+    mine = threading.current_thread() is threading.main_thread()   # no other may
+    before = {s: signal.getsignal(s) for s in numbers if mine}
+    before = {s: old for s, old in before.items() if old == is_so}
+    for s in before: signal.signal(s, handler)
+    try: yield
+    finally:
+        for s, old in before.items(): signal.signal(s, old)
+
+@contextlib.contextmanager
+def _stopped_by_signals():
+    "Have SIGTERM and SIGHUP stop a block as Ctrl-C does, once; yields a list, to which the number of a signal comes."
+    came = []
+    def stop(number, frame):
+        came.append(number)
+        if len(came) == 1: raise KeyboardInterrupt
+    with _handled(_ENDING, signal.SIG_DFL, stop): yield came
+
+def _undisturbed():
+    "Hold Ctrl-C off for the moment in which it is said that it came."
+    return _handled([signal.SIGINT], signal.default_int_handler, signal.SIG_IGN)
+
 # %% ../nbs/95_cli.ipynb #2a5e36dc
 @contextlib.contextmanager
 def _aside():
@@ -67,11 +94,13 @@ def _aside():
 
 def _attempt(f, *args, where=None, **kwargs): # plain values, text, exit code
     "Run a command; an exception becomes a line and a code. `where`: show the traceback, too."
-    with _aside():
+    with _aside(), _stopped_by_signals() as came:
         try: return *f(*args, **kwargs), 0
         except (Exception, KeyboardInterrupt) as e:
-            status = tell(e, where=where)
-            return {'error': error_line(e), 'exit': status}, '', status
+            with _undisturbed():
+                status = tell(e, where=where)
+                if came: status = 128 + came[0]
+                return {'error': error_line(e), 'exit': status}, '', status
 
 # %% ../nbs/95_cli.ipynb #98ffbcc2
 _UsageError = typer.BadParameter.__base__   # of click, wherever typer keeps it
@@ -82,13 +111,17 @@ def _twice(order) -> str | None: # of the parameters as they were given
         single = param.param_type_name == 'option' and not (param.multiple or getattr(param, 'is_flag', False))
         if single and sum(p is param for p in order) > 1: return param.opts[0]
 
+_EXTRA = {}   # command -> what says, of words without an option and all that was given, what to write instead
+
 class _Once(typer.core.TyperCommand):
     "A command that takes each option once, but for those that may be repeated."
     def parse_args(self, ctx, args):
         if ctx.resilient_parsing: return super().parse_args(ctx, args)
         given = list(args)
         try:
-            name = _twice(self.make_parser(ctx).parse_args(args=list(args))[2])
+            _, extra, order = self.make_parser(ctx).parse_args(args=list(args))
+            if extra and self.name in _EXTRA: raise _UsageError(_EXTRA[self.name](extra, given))
+            name = _twice(order)
             if name: raise _UsageError(f'{name} is given twice; it takes one value')
             return super().parse_args(ctx, args)
         except _UsageError as e: self._refuse(' '.join(e.format_message().split()), '--json' in given)
@@ -141,11 +174,6 @@ _Tokenizer = _option(str, 'A tokenizer.json, a folder with one (such as a corpus
                           'default: one is trained on the text.', '--tokenizer')
 _Eos = _option(str, "The token that ends a text, where --tokenizer has an unusual one.", '--eos')
 
-def _free(path, overwrite):
-    "Refuse an output that is there already, before any work is done."
-    if path is None or overwrite or not Path(path).exists(): return
-    raise FileExistsError(f'{path} exists; choose another name, or replace it with --overwrite')
-
 _Model = _option(str, 'Size of each model: 80K, 330K, 1M, ...')
 _Tokens = _option(float, 'Training tokens of each model.')
 _Batch = _option(int, 'Sequences in a step.')
@@ -154,6 +182,25 @@ _Evals = _option(int, 'How many times each model is measured.')
 _EvalTokens = _option(int, 'Validation tokens of each domain.')
 _Jobs = _option(int, 'Workers; default: one a core, or one on a GPU.')
 _Device = _option(str, 'cpu or cuda; default: a GPU if there is one.')
+
+# %% ../nbs/95_cli.ipynb #3d478f51
+def _free(path, overwrite, *read, folder=False):
+    "Refuse an output before any work is done: what can be no file, what is there already, what is read."
+    from regmix.files import refuse_place
+    if path is None: return
+    if not folder: refuse_place(path)
+    if not path.exists(): return
+    if not overwrite: raise FileExistsError(f'{path} exists; choose another name, or replace it with --overwrite')
+    given = [g for r in read if r is not None for g in (r if isinstance(r, list) else [r])]
+    if any(Path(g).exists() and path.samefile(g) for g in given):
+        raise ValueError(f'{path} is read by this command, and would be lost: choose another name for what it writes')
+    if _is_part(path): raise ValueError(f'{path} belongs to {path.parent}, which would be damaged: choose another name')
+
+def _is_part(path):
+    "Tell whether a file belongs to a folder that was written as a whole."
+    from regmix.files import MANIFEST, read_json
+    try: return path.name in (MANIFEST, *read_json(path.parent/MANIFEST, {'files': dict})['files'])
+    except (OSError, ValueError): return False
 
 # %% ../nbs/95_cli.ipynb #5e81c9d2
 def _by_domain(given, what, of=str): # ['body', 'law=text'] -> {'*': 'body', 'law': 'text'}; ['body'] -> 'body'
@@ -202,7 +249,9 @@ def _corpus(source, corpora, vocab_size, max_bytes, text_field=None, domain_fiel
     given = {name: value for name, value in options.items() if value is not None}
     _for_text(source, given)
     try: return open_corpus(source, corpora, max_bytes=max_bytes, vocab_size=vocab_size, **given)
-    except (ValueError, FileNotFoundError, ConnectionError) as e: raise type(e)(_as_options(str(e))) from e
+    except (ValueError, FileNotFoundError, ConnectionError) as e:
+        if len(e.args) == 1: e.args = (_as_options(str(e)),)   # others are made of parts, which name no option
+        raise
 
 # %% ../nbs/95_cli.ipynb #e915f575
 def _limits(value): # '0.1:0.5', ':0.5', '0.1:' or '0.3', which pins
@@ -309,7 +358,7 @@ def sample(
 ):
     "Draw mixtures to train small models on, around the shares of your text (Algorithm 1)."
     from regmix.mixtures import sample_mixtures
-    _free(out, overwrite)
+    _free(out, overwrite, source, keep, folder=not out.suffix)
     text = dict(text_field=text_field, domain_field=domain_field, valid_fraction=valid_fraction, split_by=split_by,
                 tokenizer=tokenizer, eos=eos)
     _for_text(source, text)
@@ -366,35 +415,6 @@ def _would_take(table, corpus, out, config, asked):
     left = f"{out}: {told['runs']} of {told['of']} runs are left; nothing was trained"
     return told | {'dry_run': True}, '\n'.join([*_cost_lines(told), left])
 
-# %% ../nbs/95_cli.ipynb #7c1d6e01
-_ENDING = [getattr(signal, name) for name in ('SIGTERM', 'SIGHUP') if hasattr(signal, name)]
-
-@contextlib.contextmanager
-def _handled(stop):
-    "Have a function called when a signal wants to end this process, unless somebody else has seen to that."
-    mine = threading.current_thread() is threading.main_thread()   # no other may
-    before = [s for s in _ENDING if mine and signal.getsignal(s) == signal.SIG_DFL]
-    for s in before: signal.signal(s, stop)
-    try: yield
-    finally:
-        for s in before: signal.signal(s, signal.SIG_DFL)
-
-def _ended_by_signals(f):
-    "Have SIGTERM and SIGHUP stop a command as Ctrl-C does; its status is then 128 and the signal's number."
-    @wraps(f)
-    def run(*args, **kwargs):
-        came = []
-        def stop(number, frame):
-            came.append(number)
-            raise KeyboardInterrupt
-        try:
-            with _handled(stop): return f(*args, **kwargs)
-        except KeyboardInterrupt as e:
-            if not came: raise
-            tell(e)
-            raise SystemExit(128 + came[0]) from None
-    return run
-
 # %% ../nbs/95_cli.ipynb #7c1d6e03
 _SETTINGS = ('model', 'tokens', 'lr', 'batch', 'context', 'evals', 'eval_tokens', 'n_jobs', 'device', 'repeats', 'seed')
 
@@ -415,7 +435,6 @@ def _check_runs(table, path):
 
 # %% ../nbs/95_cli.ipynb #f92000ff
 @_command('regmix train mixtures.csv my_text --out swarm --model 80K --tokens 200000')
-@_ended_by_signals
 def train(
     mixtures: _argument(Path, 'A table or a folder of mixtures, as `regmix sample` writes them.'),
     source: _argument(str, "A folder of text (<domain>-*.jsonl and others), 'installed', 'pile', "
@@ -650,12 +669,14 @@ def next_runs(
     seed: _Seed = 0, overwrite: _Overwrite = False, **reading,
 ):
     "Choose the mixtures to train next, near the best of the runs so far and where they know little."
-    _free(out, overwrite)
+    _free(out, overwrite, swarm, mixtures, losses, pool, folder=out is not None and not out.suffix)
     if n < 1: raise ValueError(f'--n {n}: give at least 1')
     if not 0 <= daring < float('inf'): raise ValueError(f'--daring {daring}: give a number of at least 0')
     target, higher, limits = target or [], higher or [], _pairs(bound, '--bound', _limits)
     wanted, counted = _wanted(target, higher), _pairs(importance, '--importance')
-    for t in counted: _known_target(t, wanted)
+    for t, much in counted.items():
+        _known_target(t, wanted)
+        if not 0 < much < float('inf'): raise ValueError(f'--importance {t}={much:g}: give a number above 0')
     read = _read(swarm, mixtures, losses, wanted, **reading)
     return _next(read, wanted, higher, n, out, pool, limits, counted, daring, seed, overwrite)
 
@@ -771,6 +792,11 @@ def _fitted(out, found, read):
     return told, f'{head}\n{_comparison(found)}\n{out}: saved'
 
 # %% ../nbs/95_cli.ipynb #ef69825e
+def _refuse_no_fit(out):
+    "Refuse to replace what is no fit before laws are compared, and not after."
+    from regmix.files import refuse_other
+    refuse_other(out, 'fit', 'fit.json')
+
 @_command('regmix fit --swarm swarm --target code --out fit\n'
           'regmix fit --mixtures m.csv --losses l.csv --target val_loss --higher arc_acc --out fit')
 @_with_reading
@@ -790,7 +816,8 @@ def fit(
     seed: _Seed = 0, overwrite: _Overwrite = False, **reading,
 ):
     "Compare laws on runs that they have not seen, choose one, and fit it."
-    _free(out, overwrite)
+    _free(out, overwrite, swarm, mixtures, losses, folder=True)
+    if overwrite: _refuse_no_fit(out)
     target, higher = target or [], higher or []
     wanted = _wanted(target, higher)
     from regmix.choice import fit_swarm, save_fit
@@ -801,6 +828,26 @@ def fit(
     with bar: found = fit_swarm(read, metrics, laws, folds, seed, each)
     save_fit(found, out, overwrite)
     return _fitted(out, found, read)
+
+# %% ../nbs/95_cli.ipynb #ef698200
+def _line_of_fit(extra, given):
+    "Say what words without an option were taken for, and the line that was meant."
+    begin = f'{extra[0]!r} has no option before it'
+    absent = [word for word in extra if not Path(word).exists()]
+    if absent: return f'{absent[0]!r} has no option before it, and no file or folder of this name is here'
+    rest = list(given)
+    for word in extra: rest.remove(word)
+    said = {word.partition('=')[0] for word in rest}
+    if said & {'--swarm', '--mixtures', '--losses'}: return f'{begin}, and runs are given already: leave it out'
+    folders = all(Path(word).is_dir() for word in extra)
+    if folders: runs = [w for word in extra for w in ('--swarm', word)]
+    else: runs = ['--mixtures', extra[0], '--losses', extra[-1]]
+    if not said & {'--target', '-t', '--higher'}: rest += ['--target', 'COLUMN']
+    if not said & {'--out', '-o'}: rest += ['--out', 'fit']
+    kind, line = 'a swarm' if folders else 'a table of runs', shlex.join(['regmix', 'fit', *runs, *rest])
+    return f'{begin}; if it is {kind}, write: {line}'
+
+_EXTRA['fit'] = _line_of_fit
 
 # %% ../nbs/95_cli.ipynb #5f25adb8
 def _asked(fit, limits, importance, kl, guard, worst, seed):
@@ -847,6 +894,7 @@ def _asked_tokens(fit, path, tokens, max_epochs):
     if (tokens is None) != (path is None):
         raise ValueError('give --available and --tokens together: '
                          'how often a domain is read is tokens read over tokens at hand')
+    if tokens is None and max_epochs != 4: raise ValueError('--max-epochs is for a number of --tokens: give both')
     if tokens is None: return {}
     available = _weights_of(path, fit, 'tokens')
     if available.max() <= 1:
@@ -926,6 +974,13 @@ def _say_search(fit, n):
     _say(f'searching the best of {len(fit.domains)} domains for {", ".join(fit.targets)}{again} ...')
 
 # %% ../nbs/95_cli.ipynb #c6d2e951
+def _note_unused(found, options):
+    "Say which options changed nothing, as a run was proposed and not what a law says."
+    left = [name for name, given in options.items() if given]
+    if not left or (found.support or {}).get('run') is None: return
+    _say(f"note: {', '.join(left)} changed nothing: no law tells these runs apart from noise, "
+         'so the best run measured is proposed')
+
 def _full_names(limits, domains): # {'web': (0, 0.5)} -> {'mix/web': (0, 0.5)}
     "Name domains as the fit does, where they were named without what all its names begin with."
     from regmix.weights import shared_prefix
@@ -967,7 +1022,7 @@ def propose(
     seed: _Seed = 0, overwrite: _Overwrite = False,
 ):
     "Compute the best mixture of a fit, within limits, and say how far to trust it."
-    _free(out, overwrite)
+    _free(out, overwrite, fit, prior, available, keep)
     if stability < 0: raise ValueError(f'--stability {stability}: give a number of resamples, or 0 for none')
     if guard is not None and guard != guard: raise ValueError('--guard nan: give a number')
     limits, counted = _pairs(bound, '--bound', _limits), _pairs(importance, '--importance')
@@ -982,6 +1037,7 @@ def propose(
     if kept is not None: asked['kept'] = kept
     _say_search(known, stability)
     found = propose_fit(known, **asked)
+    _note_unused(found, {'--kl': kl, '--guard': guard is not None, '--worst': worst})
     if kept is not None: besides |= {'keep': keep, 'kept': kept.to_dict()}
     settings = {'kl': kl, 'max_epochs': max_epochs, 'tokens': tokens, 'bound': bound or [], 'importance': counted,
                 'guard': guard, 'worst': worst, 'seed': seed} | besides
@@ -1023,7 +1079,7 @@ def export(
     overwrite: _Overwrite = False,
 ):
     "Write a mixture as another trainer reads it."
-    _free(out, overwrite)
+    _free(out, overwrite, proposal)
     from regmix.files import write_file
     from regmix.proposals import load_proposal
     from regmix.recipes import export_mixture
@@ -1052,7 +1108,7 @@ def report(
     from regmix.report import make_report
     asked = {'out': out} | ({'explorer': explorer} if explorer else {})
     if out == explorer: raise ValueError(f'{out} is asked for twice: give --out and --explorer a file each')
-    for path in asked.values(): _free(path, overwrite)
+    for path in asked.values(): _free(path, overwrite, fit, proposal)
     fit, told = load_fit(fit), None if proposal is None else load_proposal(proposal)
     pages = {'out': make_report(fit, told, title)}
     if explorer: pages['explorer'] = explorer_page([fit_set(fit, told)], title)

@@ -18,9 +18,9 @@ import torch
 import yaml
 
 from .corpora import Corpus, load_corpus
-from .files import cores, moved, write_file
+from .files import cores, moved, read_json, sealed, verify, write_file
 from .models import CHUNK_BYTES, ModelConfig, hidden, linear
-from .training import load_weights
+from .training import definition_in, load_weights
 from .proxies import pick_device
 
 try: from lm_eval.api.model import LM, TemplateLM
@@ -166,13 +166,19 @@ def _known_task(name: str, data: Path | None) -> list:   # one Task or Group, or
         raise _NotHad(f'{name} ({source})') from e
 
 # %% ../nbs/70_evaluation.ipynb #518c4b7d
+def _as_made(folder: Path) -> Path:
+    "Return a folder of tasks; raise Damaged if they are not as `make_tasks` wrote them."
+    mend = 'remove the folder and make the tasks again; if they were changed on purpose, remove its manifest.json'
+    verify(folder, mend=mend, note=False)   # tasks from elsewhere have no manifest
+    return folder
+
 def _built(spec, data) -> list:
     "Build what one name stands for."
     if not isinstance(spec, str | Path): return [spec]   # built already
     folder, path = Path(spec), Path(f'{spec}.yaml')
     with _quiet():
-        if folder.is_dir(): return [_local(p) for p in _in_folder(folder)]
-        if path.is_file(): return [_local(path)]
+        if folder.is_dir(): return [_local(p) for p in _in_folder(_as_made(folder))]
+        if path.is_file(): return [_local(_as_made(path.parent)/path.name)]
         if isinstance(spec, Path) or '/' in spec:
             raise ValueError(f'{spec}: there is neither such a folder nor {path.name} in {path.parent}')
         return _known_task(spec, data)
@@ -269,6 +275,10 @@ def _check_model(model, **options):
     if (a_path or Path(model).is_dir()) and not (Path(model)/'config.json').is_file():
         raise FileNotFoundError(f'{model}: no model of transformers is here (no config.json); '
                                 '`regmix.models.export` and `make export` write one')
+    verify(model, mend=_EXPORT_AGAIN, note=False)   # a model from elsewhere has no manifest
+
+_EXPORT_AGAIN = ('remove the folder, and export the model again (make export); '
+                 'if it was changed on purpose, remove its manifest.json')
 
 # %% ../nbs/70_evaluation.ipynb #b7e2a1e3
 def _transformers_lm(model, context, batch, device, progress):
@@ -463,7 +473,8 @@ def _score_part(folder, runs, corpus, context, tasks, parts):   # of a worker
     weights, config = load_weights(folder, runs)
     scores = evaluate_swarm(weights, config, load_corpus(corpus), tasks, context=context, names=runs)
     for run, rows in scores.groupby('model', sort=False):
-        write_file(parts/f'{run}.parquet', rows.rename(columns={'model': 'run'}).to_parquet(index=False))
+        kept = {'rows': rows.rename(columns={'model': 'run'}).to_dict('records')}
+        write_file(parts/f'{run}.json', json.dumps(sealed(kept)) + '\n')
     return len(runs)
 
 def _digest(tasks):   # of what is asked
@@ -474,7 +485,8 @@ def _digest(tasks):   # of what is asked
 
 def _kept_runs(folder, corpus) -> tuple[list[str], int]:   # names, and the length of the sequences
     "List the models of a swarm whose weights were kept, and see that they were trained on this corpus."
-    definition = json.loads((folder/'definition.json').read_text())
+    definition = definition_in(folder)
+    if definition is None: raise FileNotFoundError(f'{folder}: no swarm was trained here: it has no definition.json')
     if definition['corpus'] != corpus.digest:
         raise ValueError(f'{folder}: its models were trained on other text than that in {corpus.folder}')
     runs = [p.stem for p in sorted((folder/'weights').glob('*.pt'))]
@@ -499,13 +511,18 @@ def score_swarm(
     runs, context = _kept_runs(folder, corpus)
     parts = Path(parts).resolve()/_digest(tasks)/folder.name
     parts.mkdir(parents=True, exist_ok=True)
-    left = [r for r in runs if not (parts/f'{r}.parquet').is_file()]
+    left = [r for r in runs if not (parts/f'{r}.json').is_file()]
     groups = [left[i:i + together] for i in range(0, len(left), together)]
     jobs = (delayed(_score_part)(folder, g, corpus.folder.resolve(), context, tasks, parts) for g in groups)
     done = len(runs) - len(left)
     with tqdm(total=len(runs), initial=done, unit='model', desc=folder.name, disable=not progress) as bar:
         for n in Parallel(n_jobs=n_jobs or cores(), return_as='generator_unordered')(jobs): bar.update(n)
-    return pd.concat([pd.read_parquet(parts/f'{r}.parquet') for r in runs], ignore_index=True)
+    return pd.DataFrame([row for r in runs for row in _rows_of(parts/f'{r}.json')])
+
+def _rows_of(path) -> list[dict]:
+    "Read what one model scored."
+    again = 'delete this file, and the model is scored again'
+    return read_json(path, {'rows': [dict]}, "a model's scores", again)['rows']
 
 # %% ../nbs/70_evaluation.ipynb #89baf816
 def paper_scores(

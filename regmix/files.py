@@ -14,11 +14,11 @@ from pathlib import Path
 import regmix
 
 # %% auto #0
-__all__ = ['ROOT', 'DATA', 'FIGURES', 'BUILD', 'WRITTEN', 'MANIFEST', 'FITTED_WITH', 'clear_leftovers', 'recover', 'DiskFull',
-           'whole_file', 'write_file', 'sha256_of', 'digest_of', 'safe_name', 'inside', 'misfit', 'sealed', 'Damaged',
-           'refuse_twice', 'read_json', 'read_parquet', 'seal', 'verify', 'refuse_taken', 'whole_folder', 'versions',
-           'NoResult', 'Result', 'new_result', 'write_tables', 'save_result', 'load_result', 'cores', 'unknown',
-           'moved']
+__all__ = ['ROOT', 'DATA', 'FIGURES', 'BUILD', 'WRITTEN', 'NAME_BYTES', 'MANIFEST', 'FITTED_WITH', 'clear_leftovers', 'recover',
+           'DiskFull', 'refuse_place', 'whole_file', 'write_file', 'sha256_of', 'digest_of', 'safe_name', 'inside',
+           'misfit', 'sealed', 'Damaged', 'refuse_twice', 'read_json', 'read_parquet', 'seal', 'verify', 'refuse_taken',
+           'refuse_other', 'whole_folder', 'versions', 'NoResult', 'Result', 'new_result', 'write_tables',
+           'save_result', 'load_result', 'finish_result', 'cores', 'unknown', 'moved']
 
 # %% ../nbs/05_files.ipynb #34060de1
 ROOT = Path(regmix.__file__).resolve().parent.parent  # the repository
@@ -146,8 +146,25 @@ def _room(path: Path, new: Path, needed: int = None):
     try: yield
     except Exception as e:
         code = _why_no_room(e, new)
+        if isinstance(e, OSError) and e.filename == str(new): e.filename = str(path)   # what the caller knows
         if code is None: raise
         raise _no_room(path, new, code, e, needed) from e
+
+# %% ../nbs/05_files.ipynb #05f11e11
+def _refuse_below_a_file(path: Path):
+    below = next((p for p in path.parents if p.exists() and not p.is_dir()), None)
+    if below: raise NotADirectoryError(f'{below} is a file, so nothing can be put below it: choose another place')
+
+def refuse_place(
+    path: str | Path,  # where a file is to be written
+):
+    "Raise an error where no file can be: at a folder, a device or a pipe, or below a file."
+    path = Path(path)
+    if path.is_dir(): raise IsADirectoryError(f'{path} is a folder: give the name of a file')
+    _refuse_below_a_file(path)
+    home = path.parent.resolve().parts
+    if path.exists() and not path.is_file() or home == ('/', 'dev') or home[:2] == ('/', 'proc'):
+        raise ValueError(f'{path} is a device or a pipe, whose place a file would take: give the name of a file')
 
 # %% ../nbs/05_files.ipynb #9c6ddd5d
 WRITTEN = []   # what `write_file` wrote in this process, in order: a runner looks what a notebook drew
@@ -159,6 +176,7 @@ def whole_file(
 ):                       # yields a path to write to
     "Write a file, all or nothing: it takes its place when the block ends, and leaves no trace if the block fails."
     path = Path(path)
+    refuse_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     clear_leftovers(path)
     with _on_its_way(path) as new, _room(path, new, needed):
@@ -192,7 +210,7 @@ def digest_of(
     return hashlib.sha256(data if isinstance(data, bytes) else data.encode()).hexdigest()
 
 # %% ../nbs/05_files.ipynb #a4e3ceea
-_LONGEST = 150   # UTF-8 bytes; a file's name may have 255, and endings are put behind ours
+NAME_BYTES = 150   # UTF-8 bytes of a name; a file's may have 255, and endings are put behind ours
 
 def _why_unsafe(name: str) -> str | None:
     "Say why a name cannot be a part of a path."
@@ -202,7 +220,7 @@ def _why_unsafe(name: str) -> str | None:
     if any(unicodedata.category(c) in ('Cc', 'Cs') for c in name): return 'holds a control character'
     if name != name.strip(): return 'begins or ends with a blank'
     size = len(name.encode())
-    if size > _LONGEST: return f'has {size} bytes, more than {_LONGEST}'
+    if size > NAME_BYTES: return f'has {size} bytes, more than {NAME_BYTES}'
 
 def safe_name(
     kind: str,  # what it names, such as 'run'
@@ -426,6 +444,29 @@ def refuse_taken(
     if taken and not overwrite:
         raise FileExistsError(f'{folder} exists; choose another folder, or replace it (overwrite=True, --overwrite)')
 
+# %% ../nbs/05_files.ipynb #05f11e14
+_NOTES = '.digest', '.skipped'   # endings of what the runner puts beside a result
+
+def refuse_other(
+    folder: str | Path,  # that is to be replaced
+    kind: str,           # of folder, such as 'fit'
+    mark: str,           # a file that each folder of this kind has
+    own: tuple = (),     # names of what else is in such a folder, where its manifest does not list all
+):
+    "Raise FileExistsError if a folder is of another kind, or holds what was not written with the rest."
+    folder = Path(folder)
+    if not os.path.lexists(folder): return
+    there = sorted(p.name for p in folder.iterdir() if p.name[0] != '.') if folder.is_dir() else [folder.name]
+    if there and not (folder/mark).is_file():
+        raise FileExistsError(f'{folder} holds something that is no {kind}; it is not replaced')
+    try: listed = _listed(folder, '')
+    except Damaged: listed = None   # what belongs to it, nobody can tell
+    known = {MANIFEST, mark, *own, *(name.partition('/')[0] for name in listed or ())}
+    more = [n for n in there if n not in known and not n.endswith(_NOTES)]
+    if more and (own or listed):
+        raise FileExistsError(f'{folder} holds {more[0]}, which is no part of the {kind} and would be lost; '
+                              'it is not replaced: move that away, or choose another folder')
+
 # %% ../nbs/05_files.ipynb #a0b2e580
 @contextmanager
 def whole_folder(
@@ -435,6 +476,7 @@ def whole_folder(
 ):                            # yields an empty folder to fill
     "Write a folder, all or nothing: it takes its place when the block ends, and leaves no trace if the block fails."
     folder = Path(folder)
+    _refuse_below_a_file(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     clear_leftovers(folder)
     refuse_taken(folder, overwrite)
@@ -458,13 +500,21 @@ def versions(
     return ours | {p: version(p) for p in packages}
 
 # %% ../nbs/05_files.ipynb #edbb5190
+def _maker(name: str) -> str:
+    "Say which command makes a result; a file of parameters that the runner does not look into by itself is named."
+    for path in sorted((ROOT/'nbs/params').glob('*.yaml')):
+        named = re.search(rf'^  {re.escape(name)}:', path.read_text(encoding='utf-8'), re.M)
+        if named and path.stem not in ('reproduce', 'beyond'):
+            return f'python -m regmix.runner --params {path.relative_to(ROOT)} {name}'
+    return f'python -m regmix.runner {name}'
+
 class NoResult(FileNotFoundError):
     "A stage has not written this result yet."
 
 @dataclass(frozen=True)
 class Result:
     "What a stage wrote for one section of the parameters."
-    kind: str     # 'fits', 'simulations', 'laws', 'proposals', 'schedules'
+    kind: str     # 'fits', 'simulations', 'laws', 'proposals', 'schedules', 'targets', 'scores'
     name: str     # of the section
     folder: Path
     made: dict    # parameters, versions, seconds
@@ -472,20 +522,22 @@ class Result:
     @property
     def again(self) -> str:
         "Say which command makes it again."
-        return f'python -m regmix.runner {self.name} makes it again'
+        return f'{_maker(self.name)} makes it again'
 
     def table(self,
               name: str):  # of one of its tables, such as 'predictions'
         "Read one table (a DataFrame), checked against the manifest."
         file = f'{name}.parquet'
-        verify(self.folder, [file], self.again, note=False)
-        if (self.folder/file).is_file(): return read_parquet(self.folder/file, mend=self.again)
-        raise NoResult(f'{self.kind}/{self.name} has no table {name!r}; it has {", ".join(self.tables)}')
+        if name not in self.tables:
+            raise NoResult(f'{self.kind}/{self.name} has no table {name!r}; it has {", ".join(self.tables)}')
+        verify(self.folder, [file], self.again)
+        return read_parquet(self.folder/file, mend=self.again)
 
     @property
     def tables(self) -> list[str]:
         "List the names of its tables."
-        return sorted(p.stem for p in self.folder.glob('*.parquet'))
+        return sorted(n.removesuffix('.parquet') for n in _listed(self.folder, self.again) or ()
+                      if n.endswith('.parquet') and '/' not in n)
 
 # %% ../nbs/05_files.ipynb #490d2587
 @contextmanager
@@ -498,7 +550,10 @@ def new_result(
     "Write a result, all or nothing, in the place of an older one; `result.json` is written last."
     with whole_folder(home/kind/name, overwrite=True) as folder:
         yield folder
-        write_file(folder/'result.json', json.dumps(made | {'versions': versions()}, indent=1) + '\n')
+        _write_made(folder, made)
+
+def _write_made(folder, made):
+    write_file(folder/'result.json', json.dumps(made | {'versions': versions()}, indent=1) + '\n')
 
 def write_tables(folder: Path, tables: dict):
     "Write tables into a folder as Parquet."
@@ -521,15 +576,30 @@ def load_result(
     found = Result(kind, name, home/kind/name, {})
     recover(found.folder)
     path = found.folder/'result.json'
-    if not path.is_file():
-        raise NoResult(f'{kind}/{name} is not there yet: python -m regmix.runner {name} makes it')
-    verify(found.folder, [path.name], found.again, note=False)
+    if not path.is_file(): raise NoResult(f'{kind}/{name} is not there yet: {_maker(name)} makes it')
+    if not verify(found.folder, [path.name], found.again, note=False):
+        raise NoResult(f'{path} has no {MANIFEST} beside it, so it was not finished: {found.again}')
     return replace(found, made=read_json(path, {}, 'a result', found.again))
+
+# %% ../nbs/05_files.ipynb #05f11e03
+def finish_result(
+    folder: str | Path,  # of a stage, with models or other work that stays
+    tables: dict,        # as in `save_result`
+    made: dict,          # as in `new_result`
+) -> Path:               # the folder
+    "Write a result beside the work that led to it; there is none until its last file is written."
+    folder = Path(folder)
+    for name in (MANIFEST, 'result.json'): (folder/name).unlink(missing_ok=True)
+    for name, table in tables.items(): write_file(folder/f'{name}.parquet', table.to_parquet(index=False))
+    _write_made(folder, made)
+    seal(folder, [*(f'{name}.parquet' for name in tables), 'result.json'])
+    return folder
 
 # %% ../nbs/05_files.ipynb #02048934
 def cores() -> int:
     "Count the processes that may work at once: REGMIX_CORES, or the cores that this process may use."
     given = os.environ.get('REGMIX_CORES', '')
+    if given and not given.strip().isdecimal(): raise ValueError(f'REGMIX_CORES={given}: give a number of processes')
     if given: return max(1, int(given))
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 

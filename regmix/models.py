@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from .corpora import end_of_text
-from .files import moved, unknown, whole_folder
+from .files import moved, refuse_other, unknown, whole_folder
 from .paper import grid, load_table
 
 __getattr__ = moved(__name__, {'EOS': 'corpora.EOS'})   # an old name, for one version
@@ -567,6 +567,7 @@ def export(
     overwrite: bool = False,              # replace a folder that is there already
 ) -> Path:                                # the folder
     "Write one model as a folder for transformers, all or nothing."
+    if overwrite: refuse_other(folder, 'model', 'config.json')
     with whole_folder(folder, overwrite) as new:
         words = _load_tokenizer(tokenizer, eos) if tokenizer else None
         if words and len(words) > config.vocab_size:

@@ -179,6 +179,8 @@ def _all_noise(fit): return all((fit.meta.get('noise') or {}).get(t) for t in fi
 
 def _run_as_proposal(fit, asked):
     "Describe the best run measured as a proposal, if one keeps the limits."
+    given = {k: v for k, v in asked.items() if k != 'seed'}
+    keeps_limits(fit.model, fit.mixtures[:1], **given)   # refuses what is no number, and what lacks a prior
     run = best_measured(fit, **asked)
     if run is None: return None
     found = describe_mixture(fit, fit.mixtures.loc[run] / fit.mixtures.loc[run].sum(), asked.get('prior'))

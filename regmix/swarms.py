@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .files import ROOT, Damaged, digest_of, misfit, moved, read_json, read_parquet, recover, verify, whole_folder
+from .files import (ROOT, Damaged, digest_of, misfit, moved, read_json, read_parquet, recover, refuse_other,
+                          verify, whole_folder)
 from .mixtures import check_mixtures
 from .paper import DOMAINS, authors_dir
 
@@ -327,6 +328,7 @@ def save_swarm(swarm: Swarm,
                overwrite: bool = False,  # replace a swarm that is there already
               ) -> Path:
     "Write a swarm as `mixtures.parquet`, `losses.parquet` and `swarm.json`, all or nothing."
+    if overwrite: refuse_other(folder, 'swarm', 'swarm.json')
     with whole_folder(folder, overwrite) as new:
         swarm.mixtures.reset_index().to_parquet(new/'mixtures.parquet', index=False)
         swarm.losses.to_parquet(new/'losses.parquet', index=False)

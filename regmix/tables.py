@@ -94,6 +94,7 @@ def _csv(path: Path) -> pd.DataFrame:
 
 # %% ../nbs/17_tables.ipynb #509e8630
 def _as_text(v) -> str:
+    if not pd.api.types.is_scalar(v): return str(v)   # a list in a cell: refused later, by its name
     if v is None or v is pd.NA or v != v: return ''
     return repr(float(v)) if isinstance(v, float | np.floating) else str(v)
 

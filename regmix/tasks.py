@@ -22,7 +22,7 @@ import pandas as pd
 import yaml
 
 from .corpora import Corpus, build_corpus, document_bounds, load_corpus
-from .files import ROOT, whole_folder
+from .files import ROOT, read_parquet, refuse_other, verify, whole_folder
 from .installed import practice_documents
 from .paper import domain_title
 from .text import Document
@@ -438,6 +438,7 @@ def _check_folder(folder, overwrite):
     ours = (folder/'tasks.csv').is_file()
     if folder.exists() and not (overwrite and ours):
         raise FileExistsError(f'{folder} exists: give another folder' + ', or overwrite=True' * ours)
+    refuse_other(folder, 'folder of tasks', 'tasks.csv')
 
 # %% ../nbs/68_tasks.ipynb #0eb8c944
 def make_tasks(
@@ -475,7 +476,8 @@ def load_scores(
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no scores: the models of this swarm were not put to tasks, '
                                 'or theirs lie with another swarm (those of targets_others with targets)')
-    scores = pd.read_parquet(path)
+    verify(path.parent, [path.name], f'git checkout -- {path} brings it back')
+    scores = read_parquet(path, ('run', 'task', 'metric', 'value'))
     single = scores['task'].str.contains('_')   # without lm-eval's means over a kind of task
     kept = scores[(scores['metric'] == metric) & single]
     if kept.empty: raise ValueError(f"{path}: no metric {metric!r}; choose from {', '.join(scores['metric'].unique())}")

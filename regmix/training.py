@@ -21,12 +21,13 @@ import torch
 
 from .corpora import Corpus, load_corpus
 from .files import (BUILD, ROOT, Damaged, clear_leftovers, cores, digest_of, read_json, read_parquet,
-                          safe_name, seal, sealed, sha256_of, unknown, versions, whole_file, whole_folder, write_file)
+                          refuse_other, safe_name, seal, sealed, sha256_of, unknown, versions, whole_file, whole_folder,
+                          write_file)
 from .mixtures import check_mixtures
 from .models import ModelConfig, count_parameters, export, model_config
 from .proxies import (Group, TrainConfig, Validation, broken, group_size, load_checkpoint, pick_device,
                             pick_precision, read_ahead, read_tensors, save_checkpoint, texts_by_host)
-from .swarms import LOSS_COLUMNS, Swarm, load_swarm, mixtures_begun, mixtures_digest
+from .swarms import LOSS_COLUMNS, ONCE, Swarm, load_swarm, mixtures_begun, mixtures_digest
 
 # %% ../nbs/45_training.ipynb #871a747f
 FORMAT = 1  # of a swarm's folder, and of how its numbers come about: another number, another swarm
@@ -338,12 +339,16 @@ def _writing(folder, wait=60):
 
 def _replace(folder, definition, mixtures, wait=10):
     "Begin a swarm in the place of another, which is removed when the new one stands."
+    refuse_other(folder, 'swarm', 'definition.json', _OWN)
     (folder/'groups').mkdir(exist_ok=True)
     with locked(folder/'groups'/'use.lock', wait=wait) as alone:
         if not alone:
             raise BlockingIOError(f'{folder}: {_holder(folder)} is training this swarm; nothing was changed. '
                                   'End that process first, or train in another folder')
         with whole_folder(folder, overwrite=True, manifest=False) as new: begin(new, definition, mixtures)
+
+_OWN = ('mixtures.parquet', 'losses.parquet', 'realised.parquet', 'paths.parquet', *(f'{t}.parquet' for t in ONCE),
+        'swarm.json', 'groups', 'weights')   # what lies in a swarm's folder, besides its definition
 
 # %% ../nbs/45_training.ipynb #49afd6b4
 class Replaced(RuntimeError):
@@ -742,7 +747,7 @@ def train_swarm(
 def _opened(corpus): return corpus if isinstance(corpus, Corpus) else load_corpus(corpus)
 
 def _check_call(folder, n_jobs, precision, overwrite, add):
-    if n_jobs == 0: raise ValueError('n_jobs = 0 workers train nothing: give at least 1, or None for one a core')
+    if n_jobs == 0: raise ValueError('n_jobs = 0 workers train nothing: leave it out for one a core')
     if folder.is_file(): raise NotADirectoryError(f'{folder} is a file; a swarm is a folder: give another name')
     known = 'float32', 'bfloat16'
     if precision not in (None, *known): raise unknown('precision', precision, known)
@@ -984,6 +989,7 @@ def repeat_runs(
 ) -> tuple[pd.DataFrame, list[int]]:  # (n * repeats, d) weights, named <run>-<seed>; (n * repeats,) their seeds
     "Ask for each mixture several times, to learn the noise between seeds."
     if repeats < 1: raise ValueError(f'repeats={repeats}: give at least 1')
+    if repeats * len(mixtures) > 1e6: raise ValueError(f'repeats={repeats}: that makes more than a million runs')
     seeds = range(seed, seed + repeats)
     tables = [mixtures.set_axis([f'{run}-{s}' for run in mixtures.index]) for s in seeds]
     return pd.concat(tables).rename_axis('run'), [s for s in seeds for _ in range(len(mixtures))]

@@ -1,7 +1,6 @@
 """The rivals of Table 4: their updates against plain copies, their runs through the engine: killed, resumed, refused."""
 import dataclasses
 import functools
-import json
 import math
 
 import nbformat
@@ -18,7 +17,7 @@ from regmix.baselines import (BANDS, METHODS, NEEDS, Chosen, DoReMi, Method, Onl
                               best_measured, domain_means, doremi, exploration, load_paths, paper_mixture, pick_methods,
                               plain_mixtures, prune, reweigh, score_documents, swarm_flops)
 from regmix.corpora import build_corpus, document_bounds, filter_corpus
-from regmix.files import ROOT, load_result, save_result
+from regmix.files import ROOT, Damaged, load_result, save_result
 from regmix.paper import DOMAINS, load_table
 from regmix.training import load_weights, train_swarm
 from regmix.proxies import Group, TrainConfig, domains_at, load_checkpoint, save_checkpoint
@@ -290,15 +289,15 @@ def test_stage_35_trains_whatever_is_in_the_registry(corpus, results, tmp_path, 
                 methods=["uniform", "best of random", "square roots", "DoReMi", "Online", "pruned"],
                 model="80K", tokens=2_000, context=32, evals=2, eval_tokens=128, small_tokens=2_000, n_jobs=1)
     run_stage("35_train_targets", **call)
-    made = json.loads((tmp_path/"out/result.json").read_text())
-    swarm = load_swarm(tmp_path/"out/swarm")
+    result = load_result(tmp_path.name, "out", tmp_path.parent)
+    made, swarm = result.made, load_swarm(tmp_path/"out/swarm")
     assert list(made["mixtures"]) == ["RegMix", "turning", "turned back", *call["methods"]]
     assert sorted(swarm.mixtures.index) == sorted(f"{m}-{s}" for m in made["mixtures"] for s in range(made["seeds"][m]))
     assert made["seeds"]["uniform"] == 2 and made["mixtures"]["RegMix"]["c"] == 0.8 and swarm.meta["complete"]
     assert np.allclose(pd.Series(made["mixtures"]["square roots"]), roots(Setup(corpus, "c", None, CONFIG)).mixture, atol=1e-6)
     assert made["schedules"]["turned back"] | {"schedule": ""} == dict(schedule="", begins=[0, 0.5], weights={"b": [0.4, 0.0], "c": [0.6, 1.0]})
     assert made["flops"]["uniform"] == made["flops"]["Online"] == 0 < made["flops"]["pruned"] < made["flops"]["DoReMi"]
-    assert set(pd.read_parquet(tmp_path/"out/paths.parquet")["method"]) == {"DoReMi", "Online"}
+    assert set(result.table("paths")["method"]) == {"DoReMi", "Online"} and result.tables == ["paths"]
     before = {p: p.stat().st_mtime_ns for p in (tmp_path/"out").rglob("groups/*.json")}
     run_stage("35_train_targets", **call)
     assert {p: p.stat().st_mtime_ns for p in before} == before, "nothing is trained twice"
@@ -315,9 +314,16 @@ def test_stage_40_scores_models_of_the_whole_and_of_a_pruned_corpus(corpus, tmp_
         train_swarm(even.set_axis([run]), text, folder, config, n_jobs=1, progress=False, keep=True)
     call = dict(folder=str(tmp_path/"scores"), corpus=str(corpus.folder), swarms=[str(f) for f in folders], n=8, context=16, continuation=8, n_jobs=1)
     run_stage("40_evaluate", **call)
-    made, scores = json.loads((tmp_path/"scores/result.json").read_text()), pd.read_parquet(tmp_path/"scores/scores.parquet")
+    result = load_result(tmp_path.name, "scores", tmp_path.parent)
+    made, scores = result.made, result.table("scores")
     assert made["models"] == 2 and set(scores["run"]) == {"x-0", "pruned-0"} and made["tasks"] > 0
     with pytest.raises(AssertionError, match="longer than what the models read"): run_stage("40_evaluate", **call | {"context": 30})
+    (tmp_path/"scores/tasks.json").write_text("{")   # damaged: the tasks are made again, and they are the same
+    run_stage("40_evaluate", **call)
+    assert load_result(tmp_path.name, "scores", tmp_path.parent).table("scores").equals(scores)
+    part = next((tmp_path/"scores/parts").rglob("x-0.json"))
+    part.write_text(part.read_text().replace('"value": 0.', '"value": 1.', 1))
+    with pytest.raises(Damaged, match="x-0.json: was changed .* delete this file, and the model is scored again"): run_stage("40_evaluate", **call)
 
 
 def test_stage_33_writes_a_schedule_that_stage_35_reads(tmp_path, monkeypatch):

@@ -372,6 +372,74 @@ def test_completion():
         assert found.stdout.split() == [want], found.stderr
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("line, inside", [("report f", "regmix.choice.load_fit"), ("sample p.json --out new.csv", "regmix.weights.read_weights"),
+                                          ("fit --mixtures m.csv --losses l.csv -t val_loss --out f", "regmix.choice.fit_swarm"),
+                                          ("train m.csv installed --out s", "regmix.training.train_swarm")])
+def test_a_signal_ends_a_command_with_one_object_and_its_number(room, monkeypatch, number, line, inside):
+    "Wherever it comes; a second one while the command is ending changes nothing."
+    Path("p.json").write_text('{"web": 1}')
+    def stop(*args, **kwargs):
+        try: signal.raise_signal(number)
+        finally:
+            if number != signal.SIGINT: signal.raise_signal(number)
+    monkeypatch.setattr(inside, stop)
+    monkeypatch.setattr("regmix.corpora.open_corpus", lambda *a, **k: None)
+    before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+    told, err = ask(f"{line} --json", 128 + number)
+    assert set(told) == {"error", "exit"} and told["exit"] == 128 + number and err.splitlines()[-1] == f"regmix: {told['error']}"
+    assert ask(line, 128 + number)[0] == ""
+    assert {s: signal.getsignal(s) for s in before} == before
+
+
+def test_who_ignores_a_signal_is_not_stopped_by_it(room, monkeypatch):
+    "As under `nohup`."
+    monkeypatch.setattr("regmix.weights.read_weights", lambda path: signal.raise_signal(signal.SIGHUP) or pd.Series({"web": 0.5, "law": 0.5}))
+    Path("p.json").write_text('{"web": 1}')
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try: ask("sample p.json --out new.csv --n 4 --json")
+    finally: signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def test_an_error_that_is_made_of_parts_is_one_line(room, monkeypatch):
+    "A UnicodeDecodeError cannot be made of a text; that of a library keeps its words, and others name options."
+    (room/"text").mkdir()
+    errors = {UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"): "can't decode byte 0xff", FileNotFoundError(2, "No such file", "tok.json"): "tok.json: there is",
+              ValueError("max_bytes=-3: give more"): "--max-bytes -3: give more"}
+    for e, words in errors.items():
+        def fail(*args, **kwargs): raise e
+        monkeypatch.setattr("regmix.corpora.open_corpus", fail)
+        told, _ = ask("sample text --out m2.csv --json", 2)
+        assert words in told["error"]
+
+
+def test_fit_says_what_a_word_without_an_option_was_taken_for(room):
+    for line in ("fit m.csv", "fit m.csv l.csv", "fit m.csv l.csv --target val_loss --out f"):
+        told, _ = ask(f"{line} --json", 2)
+        meant = shlex.split(told["error"].partition("write: regmix ")[2])
+        assert meant[:1] == ["fit"] and meant.count("--out") == 1 and "--json" in meant
+    told, _ = ask(shlex.join([w for w in meant if w != "--json"] + ["--law", "ridge", "--json"]))   # the line for two tables is the right one
+    assert told["runs"] == 40
+    assert "no file or folder of this name" in ask("fit zz --json", 2)[0]["error"]
+
+
+def test_numbers_that_are_none_are_refused_and_options_without_effect_are_named(room):
+    "Also where the runs are noise, and no law is asked."
+    rng = np.random.default_rng(1)
+    pd.read_csv("m.csv").assign(val_loss=rng.normal(3, 0.1, 40)).to_csv("noise.csv", index=False)
+    ask("fit --mixtures noise.csv --losses noise.csv -t val_loss --law ridge --law 'own weight' --out noise --json")
+    for given, words in {"--kl nan": "kl = nan", "--kl -1": "kl = -1", "--guard 0.1": "measured from a prior", "--max-epochs 2": "--max-epochs is for",
+                         "--kl inf --prior tokens.json": "kl = inf"}.items():
+        assert words in ask(f"propose noise --stability 0 {given} --json", 2)[0]["error"]
+    _, err = ask("propose noise --stability 0 --prior tokens.json --kl 0.01 --worst --json")
+    assert "note: --kl, --worst changed nothing" in err
+    for much in ("nan", "0", "-1", "inf"):
+        assert "give a number above 0" in ask(f"next --mixtures noise.csv --losses noise.csv -t val_loss --importance val_loss={much} --json", 2)[0]["error"]
+    pd.DataFrame({"run": ["a", "b"], "web": [[1, 2], [3]], "loss": [1., 2.]}).to_parquet("list.parquet")
+    assert "list.parquet: row 1" in ask("fit --mixtures list.parquet --losses list.parquet -t loss --out f3 --json", 2)[0]["error"]
+    assert "more than a million runs" in ask("train m.csv installed --out s --repeats 1000000000 --json", 2)[0]["error"]
+
+
 def text(room):
     rng = np.random.default_rng(0)
     words = ["tree", "river", "stone", "if", "else", "return", "cloud", "court", "judge", "law"]

@@ -513,6 +513,30 @@ def test_a_model_is_looked_for_before_tasks_are_prepared(tmp_path, monkeypatch, 
 
 
 @needs_lm_eval
+@pytest.mark.parametrize("what, again", [("model", "make export"), ("tasks", "make the tasks again")])
+def test_a_damaged_file_is_named_before_anything_is_run(made, exported, tmp_path, monkeypatch, capsys, what, again):
+    "Of a model that was exported, and of tasks that were made; with their manifest removed they are taken as they are."
+    monkeypatch.setattr(evaluation, "_transformers_lm", lambda *a: pytest.fail("the model was loaded"))
+    shutil.copytree(exported, tmp_path/"model")
+    shutil.copytree(made[0], tmp_path/"tasks")
+    call, rng = [str(tmp_path/"model"), "--tasks", str(tmp_path/"tasks")], np.random.default_rng(0)
+    for name in json.loads((tmp_path/what/"manifest.json").read_text())["files"]:
+        data, file = (tmp_path/what/name).read_bytes(), tmp_path/what/name
+        place = int(rng.integers(len(data)))
+        for bad in (data[:place] + bytes([data[place] ^ 4]) + data[place + 1:], data[:-1], None):
+            file.unlink() if bad is None else file.write_bytes(bad)
+            assert main(call) == 1
+            said = capsys.readouterr().err
+            gone = "no model of transformers is here" if name == "config.json" else again
+            assert file.name in said and (gone if bad is None else again) in said and "Traceback" not in said
+        file.write_bytes(data)
+    (tmp_path/what/"manifest.json").unlink()
+    monkeypatch.setattr(evaluation, "_transformers_lm", lambda *a: Fixed())
+    file.write_bytes(data + b"\n")
+    assert main([*call, "--limit", "1"]) == 0
+
+
+@needs_lm_eval
 def test_what_may_be_a_name_on_the_hub_is_asked_for_there(made, monkeypatch, capsys):
     import lm_eval.models.huggingface as theirs
     def unreachable(**options): raise OSError("We couldn't connect.\nCheck your connection.")

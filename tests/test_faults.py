@@ -4,11 +4,13 @@ Killed writers are in `test_files.py`. To add a format: one line in FORMATS, wit
 reads it. A function that writes a folder, or a file by other means than `regmix.files`, is found and must be named.
 """
 import ast
+import functools
 import json
 import os
 import resource
 import shutil
 import subprocess
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -16,8 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regmix.files import (DATA, MANIFEST, ROOT, DiskFull, inside, load_result, read_json, read_parquet,
-                          safe_name, save_result, sealed, verify, write_file)
+from regmix.files import (DATA, MANIFEST, ROOT, DiskFull, finish_result, inside, load_result, new_result, read_json,
+                          read_parquet, safe_name, save_result, seal, sealed, verify, write_file)
+from regmix.runner import KINDS
 from regmix.swarms import Swarm, load_swarm, long_losses, save_swarm
 
 SENTENCE = (ValueError, FileNotFoundError)   # what a reader may raise: the shell makes a line of it
@@ -41,7 +44,7 @@ def of_swarm(path):
 
 def make_fit(path):
     from regmix.choice import fit_given, save_fit
-    return save_fit(fit_given(toy_swarm(), ['web'], 'ridge'), path)
+    return save_fit(fit_given(toy_swarm(), ['web'], 'ridge'), path, overwrite=True)
 
 
 def of_fit(path):
@@ -80,8 +83,20 @@ def of_corpus(path):
     return corpus.manifest, [corpus.tokens(d, s).tobytes() for d in corpus.domains for s in ('train', 'valid')]
 
 
-def make_result(path):
-    save_result(path.parent.name, path.name, {'table': pd.DataFrame({'loss': [3.5, 3.25]})}, {'seed': 1}, path.parent.parent)
+TABLE = pd.DataFrame({'loss': [3.5, 3.25]})
+
+
+def make_result(path): save_result(path.parent.name, path.name, {'table': TABLE}, {'seed': 1}, path.parent.parent)
+
+
+def make_result_and_more(path):
+    with new_result(path.parent.name, path.name, {'seed': 1}, path.parent.parent) as folder:
+        TABLE.to_parquet(folder/'table.parquet', index=False)
+
+
+def make_result_beside_work(path):
+    write_file(path/'runs'/'weights.pt', 'hours of work')
+    finish_result(path, {'table': TABLE}, {'seed': 1})
 
 
 def of_result(path):
@@ -96,6 +111,9 @@ FORMATS = {  # name: what writes it, what reads it
     'corpus': (make_corpus, of_corpus),
     'result': (make_result, of_result),
 }
+WRITE_RESULTS = {  # what a stage calls to write its result: what writes as it does, and what reads
+    'save_result': (make_result, of_result), 'new_result': (make_result_and_more, of_result),
+    'finish_result': (make_result_beside_work, of_result), 'train_swarm': FORMATS['swarm']}
 
 
 @pytest.fixture(scope='module')
@@ -146,6 +164,48 @@ def test_a_damaged_file_is_named_or_makes_no_difference(made, name):
         assert text or value == right or file.name == MANIFEST, f'{file.name} is gone, and nobody says so'
         file.write_bytes(data)
     assert FORMATS[name][1](path) == right and seen >= 18
+
+
+def calls_of(stage):
+    "Name the functions that a stage's cells call."
+    cells = json.loads((ROOT/f'nbs/stages/{stage}.ipynb').read_text())['cells']
+    code = '\n'.join(''.join(c['source']) for c in cells if c['cell_type'] == 'code')
+    calls = [c for c in ast.walk(ast.parse(code)) if isinstance(c, ast.Call)]
+    return {getattr(c.func, 'attr', getattr(c.func, 'id', '')) for c in calls}, [c for c in calls if puts(c)]
+
+
+def writer_of(stage):
+    "Name the function that writes a stage's result; a stage that trains only has a swarm for it."
+    named = calls_of(stage)[0] & set(WRITE_RESULTS)
+    return (named - {'train_swarm'} or named).pop()
+
+
+@pytest.mark.parametrize('stage', KINDS)
+def test_the_result_of_every_stage_is_checked_when_it_is_read(tmp_path, stage):
+    "The kinds are the runner's; how a stage writes is read off its notebook."
+    make, read = WRITE_RESULTS[writer_of(stage)]
+    make(path := tmp_path/KINDS[stage][0]/'toy')
+    right, rng = read(path), np.random.default_rng(4)
+    for name in (*read_json(path/MANIFEST)['files'], MANIFEST):
+        data = (path/name).read_bytes()
+        for bad in damaged(data, rng, 6):
+            (path/name).write_bytes(bad)
+            value, text = outcome(read, path)
+            assert text or value == right, f'{name}: another value, and not a word'
+        (path/name).unlink()
+        with warnings.catch_warnings(record=True) as notes:
+            warnings.simplefilter('always')
+            assert outcome(read, path)[1] or notes, f'{name} is gone, and nobody says so'
+        (path/name).write_bytes(data)
+    assert read(path) == right
+
+
+def test_every_stage_is_known_and_writes_its_result_in_one_way():
+    assert {p.stem for p in (ROOT/'nbs/stages').glob('*.ipynb')} == set(KINDS)
+    for stage in KINDS:
+        calls, direct = calls_of(stage)
+        assert calls & set(WRITE_RESULTS), f'{stage}: say how it writes its result'
+        assert not direct, f'{stage} writes past regmix.files: {[ast.unparse(c) for c in direct]}'
 
 
 def unsealed(path):
@@ -221,6 +281,7 @@ def test_json_of_another_form_gives_a_value_or_one_sentence(made, tmp_path, name
     rng = np.random.default_rng(3)
     for i in rng.permutation(len(tries))[:40]:
         file.write_text(json.dumps(changed(right, *tries[i])))
+        if name == 'result': seal(home/name)   # without a manifest there is no result
         try: outcome(read, home/name)
         except Exception as e: raise AssertionError(f'{tries[i]}: {type(e).__name__}: {e}') from e
 
@@ -261,6 +322,50 @@ def test_a_manifest_that_names_a_domain_outside_is_refused(made, tmp_path):
     told['domains']['../../evil'] = told['domains'].pop('web')
     write_file(tmp_path/'corpus'/'corpus.json', json.dumps(sealed(told)))
     with pytest.raises(ValueError, match='cannot name a domain'): load_corpus(tmp_path/'corpus')
+
+
+# ---------------------------------------------------------------- what is replaced
+
+
+REPLACED = {  # of each folder that can be replaced: what replaces it, and what is said of a folder of another kind
+    'swarm': (lambda path: save_swarm(toy_swarm(), path, overwrite=True), 'no swarm'),
+    'fit': (make_fit, 'no fit')}   # a model: `test_models`; a swarm in training: `test_training`
+
+
+@pytest.mark.parametrize('name', REPLACED)
+def test_overwrite_replaces_what_was_written_so_and_nothing_else(tmp_path, name):
+    "Somebody's own folder, and what somebody has put into ours, stay; a folder that lost its manifest can be replaced."
+    write, words = REPLACED[name]
+    (own := tmp_path/'own').mkdir()
+    (own/'thesis.txt').write_text('years')
+    with pytest.raises(FileExistsError, match=words): write(own)
+    assert (own/'thesis.txt').read_text() == 'years'
+    write(path := tmp_path/'ours')
+    write(path)
+    (path/'notes').mkdir()
+    (path/'notes'/'thesis.txt').write_text('years')
+    with pytest.raises(FileExistsError, match=f'ours holds notes, which is no part of the {name} .*move that away'): write(path)
+    assert (path/'notes'/'thesis.txt').read_text() == 'years'
+    shutil.rmtree(path/'notes')
+    (path/MANIFEST).write_text('{')
+    write(path)
+    assert verify(path)
+
+
+@pytest.mark.parametrize('line', ['export {p} --to megatron --path web=a --path law=b --out {p}', 'report {f} {p} --out {p}',
+                                  'report {f} --out {f}/fit.json', 'propose {f} --prior {p} --out {p}', 'propose {f} --out {f}/mixtures.parquet',
+                                  'propose {f} --out {f}', 'sample {p} --out {p}', 'fit --swarm {s} -t web --out {s}', 'next {s} -t web --pool {p} --out {p}',
+                                  'report {f} --out {d}/pipe', 'propose {f} --out /dev/null', 'sample {p} --out {p}/m.csv', 'export {p} --to yaml --out {d}'])
+def test_a_command_does_not_write_over_what_it_reads_nor_where_no_file_can_be(made, tmp_path, line):
+    from typer.testing import CliRunner
+    from regmix.cli import app
+    names = {'s': 'swarm', 'f': 'fit', 'p': 'proposal.json'}
+    for n in names.values(): (shutil.copytree if made[n][0].is_dir() else shutil.copy)(made[n][0], tmp_path/n)
+    os.mkfifo(tmp_path/'pipe')
+    before = {p: p.read_bytes() for p in files_of(tmp_path)}
+    found = CliRunner().invoke(app, [w.format(d=tmp_path, **{k: tmp_path/n for k, n in names.items()}) for w in [*line.split(), '--overwrite']])
+    assert found.exit_code == 2 and not found.stdout and found.stderr.count('\n') == 1, found.output
+    assert {p: p.read_bytes() for p in files_of(tmp_path)} == before and (tmp_path/'pipe').is_fifo() and os.path.exists('/dev/null') and not os.path.isfile('/dev/null')
 
 
 # ---------------------------------------------------------------- a full disk
@@ -338,17 +443,38 @@ def puts(call):
     return name in PUTS or with_path or name == 'copy' and len(call.args) == 2
 
 
+@functools.cache
+def functions():
+    "The functions of the package, each with its calls."
+    trees = {file.stem: ast.parse(file.read_text()) for file in sorted((ROOT/'regmix').glob('[!_]*.py'))}
+    return [(f'{module}.{f.name}', [c for c in ast.walk(f) if isinstance(c, ast.Call)])
+            for module, tree in trees.items() for f in ast.walk(tree) if isinstance(f, ast.FunctionDef)]
+
+
 def test_whoever_writes_is_known():
     "A new writer is found here; say which test kills it, or write through `regmix.files`."
-    blocks, direct = set(), set()
-    for file in sorted((ROOT/'regmix').glob('[!_]*.py')):
-        for f in ast.walk(ast.parse(file.read_text())):
-            if not isinstance(f, ast.FunctionDef): continue
-            calls = [c for c in ast.walk(f) if isinstance(c, ast.Call)]
-            if any(getattr(c.func, 'id', '') in OPENS for c in calls): blocks.add(f'{file.stem}.{f.name}')
-            if any(map(puts, calls)): direct.add(f'{file.stem}.{f.name}')
+    blocks = {name for name, calls in functions() if any(getattr(c.func, 'id', '') in OPENS for c in calls)}
+    direct = {name for name, calls in functions() if any(map(puts, calls))}
     assert blocks <= set(BLOCKS), f'say which test kills {sorted(blocks - set(BLOCKS))}'
     assert direct <= set(DIRECT), f'say where to {sorted(direct - set(DIRECT))} writes'
+
+
+READS = {  # what reads a table or a JSON file past `regmix.files`, and why that is right
+    'files.read_parquet': 'it is the reader', 'tables._parquet': "a user's table", 'runner._cells': 'a notebook',
+    'runner.last_words': 'a notebook', 'ledger._intro': 'a notebook', 'runner._read_mark': 'damaged, it is made again',
+    'regression._read': 'says itself what is wrong', 'proxies.read_tensors': 'checks the parts by their checksums'}
+
+
+def takes(call):
+    "Tell whether a call reads a table or tensors, or JSON that it takes out of a file."
+    name = ast.unparse(call.func)
+    return name.endswith(('.read_parquet', 'json.load', 'torch.load', 'np.load')) or name == 'json.loads' and 'read_' in ast.unparse(call)
+
+
+def test_whoever_reads_is_known():
+    "A new reader is found here; read through `read_parquet` and `read_json` of `regmix.files`, and verify."
+    found = {name for name, calls in functions() if any(map(takes, calls))}
+    assert found == set(READS), f'say why {sorted(found ^ set(READS))} read past regmix.files'
 
 
 def test_the_committed_swarms_are_as_they_were_written():

@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 
 import regmix.files as files
-from regmix.files import clear_leftovers, load_result, recover, save_result, verify, whole_folder, write_file
+from regmix.files import (NoResult, clear_leftovers, finish_result, load_result, recover, save_result, verify,
+                          whole_folder, write_file)
 from regmix.mixtures import load_mixture, save_mixture
 from regmix.swarms import Swarm, load_swarm, long_losses, save_swarm
 from regmix.tables import Metric
@@ -85,6 +86,18 @@ def read_a_result(path):
     assert result.tables == ['one', 'two']
     for name in result.tables: assert word_of(result.table(name)['loss']) == result.made['word']
     return result.made['word']
+
+
+def finish_a_result(path, word):
+    write_file(path/'runs'/'model', 'hours of work')
+    finish_result(path, {'one': table(word), 'two': table(word)}, {'word': word})
+
+
+def read_a_finished_result(path):
+    "The word, or None where there is no result; the work beside it is there."
+    assert (path/'runs'/'model').read_text() == 'hours of work'
+    try: return read_a_result(path)
+    except NoResult: return None
 
 
 WRITERS = [  # name, function that writes a word to a path (and replaces what is there), function that reads it
@@ -193,6 +206,22 @@ def test_a_writer_killed_at_any_step_loses_nothing(rehearsed, name, write, read,
     assert set(found['replaced']) == {'old', 'new'} and found['replaced'][-1] == 'new'
     for words in found.values():                           # once new, new at all later steps
         assert words[words.index('new'):].count('new') == len(words) - words.index('new')
+
+
+def test_a_result_beside_work_that_stays_is_whole_or_not_there(tmp_path):
+    "Killed before each step: the old one, then none, then the new one; the work is there all the while."
+    import pyarrow.parquet   # noqa: F401
+    seen = []
+    for step in range(MOST):
+        path = tmp_path/f'{step:02}'/'target'
+        path.parent.mkdir()
+        finish_a_result(path, 'old')
+        done = write_and_die(lambda path, word: finish_result(path, {'one': table(word), 'two': table(word)}, {'word': word}), path, step)
+        seen.append(read_a_finished_result(path))
+        finish_a_result(path, 'new')
+        assert read_a_finished_result(path) == 'new' and not any(n.startswith('.') for n in os.listdir(path))
+        if done: break
+    assert done and seen == sorted(seen, key=['old', None, 'new'].index) and len(set(seen)) == 3
 
 
 @pytest.mark.parametrize('name, write, read', WRITERS, ids=[w[0] for w in WRITERS])

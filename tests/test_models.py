@@ -406,6 +406,10 @@ def test_export_keeps_what_is_there(tmp_path):
     with pytest.raises(FileExistsError, match="overwrite=True"): export(weights, TINY, folder, k=1)
     assert (folder/"model.safetensors").read_bytes() == before
     export(weights, TINY, folder, k=1, overwrite=True)
+    (folder/"notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="holds notes.txt, which is no part of the model"): export(weights, TINY, folder, k=1, overwrite=True)
+    (folder/"notes.txt").unlink()
+    with pytest.raises(FileExistsError, match="holds something that is no model"): export(weights, TINY, folder.parent, overwrite=True)
     assert (folder/"model.safetensors").read_bytes() != before
     assert (os.stat(folder).st_mode & 0o777) == 0o755
 

@@ -99,7 +99,7 @@ def test_one_mixture_repeated_is_the_static_run(corpus, tmp_path, draw):
     moved = train_scheduled(dict.fromkeys("ab", pd.DataFrame([w] * 3, [0, 0.31, 0.77])), corpus, tmp_path/"moved", config, [3, 4], group=2, keep=True, **ONE)
     pd.testing.assert_frame_equal(still.losses, moved.losses, check_exact=True)
     for run in "ab":
-        a, b = (torch.load(tmp_path/f/"weights"/f"{run}.pt")["weights"] for f in ("still", "moved"))
+        a, b = (torch.load(tmp_path/f/"weights"/f"{run}.pt", weights_only=True)["weights"] for f in ("still", "moved"))
         assert all(torch.equal(a[n], b[n]) for n in a)
     read = [pd.read_parquet(tmp_path/f/"realised.parquet") for f in ("still", "moved")]
     pd.testing.assert_frame_equal(*read)

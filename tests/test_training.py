@@ -436,6 +436,10 @@ def test_what_is_refused_throws_nothing_away(corpus, mixtures, tmp_path):
     (copy/"valid/law.bin").write_bytes(data)
     with pytest.raises(ValueError, match="valid/law.bin"): train_swarm(few, copy, folder, QUICK, n_jobs=1, progress=False, overwrite=True)
     assert files_in(folder) == before
+    (folder/"thesis.txt").write_text("years")   # somebody's own, beside the swarm's files
+    with pytest.raises(FileExistsError, match="holds thesis.txt, which is no part of the swarm"): train_swarm(few, corpus, folder, QUICK, n_jobs=1, progress=False, overwrite=True)
+    (folder/"thesis.txt").unlink()
+    assert files_in(folder) == before
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "a/b", "../../evil", "..", "a\nb", "a\0b", "", " a"])
