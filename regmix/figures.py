@@ -113,7 +113,8 @@ _FORMATS = {'pdf': {'CreationDate': None, 'Producer': None, 'Creator': None}, 'p
 def _settle(fig):
     "Make room for all labels once, and not again for each format."
     import matplotlib as mpl
-    fig.draw_without_rendering()
+    for _ in range(2):   # the first changes the room that labels need
+        if fig.get_layout_engine(): fig.get_layout_engine().execute(fig)
     with mpl.rc_context({'figure.constrained_layout.use': False}): fig.set_layout_engine(None)
 
 def save_figure(fig,                            # a matplotlib figure
