@@ -225,8 +225,9 @@ def _print_cells(ax, values: np.ndarray, limit: float, fmt: str):
     said = [short(v, fmt) for v in shown]
     shapes = {s: _shape(s) for s in set(said)}
     colours = np.where(abs(shown) > 0.6 * limit, 'white', 'black')
-    ax.add_collection(PathCollection([shapes[s] for s in said], sizes=[1], offsets=np.column_stack([columns, rows]),
-                                     offset_transform=ax.transData, facecolors=list(colours), linewidths=0))
+    numbers = PathCollection([shapes[s] for s in said], sizes=[1], offsets=np.column_stack([columns, rows]),
+                             offset_transform=ax.transData, facecolors=list(colours), linewidths=0)
+    ax.add_collection(numbers, autolim=False)
 
 # %% ../nbs/80_figures.ipynb #80c0d00b
 def heatmap(ax,
@@ -355,6 +356,7 @@ def log_weights(
     if low is not None: ax.vlines(at, low.clip(lower=edge), high.clip(lower=edge), color=colour, linewidth=1.2)
     seen, y = (weights > edge).to_numpy(), weights.clip(lower=edge)
     ax.plot(at[seen], y[seen], marker, color=colour, label=label, markersize=3.5)
+    if seen.all(): return   # an empty line outside the axes would claim room
     ax.plot(at[~seen], y[~seen], 'v', color=colour, markerfacecolor='white', markersize=4, clip_on=False)
 
 def weights_axis(ax, domains, edge: float):
