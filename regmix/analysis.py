@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .figures import COLOURS, as_label, colours_of, dot_rows, log_weights, rho_axis, weights_axis, with_interval
+from .figures import (COLOURS, SPACED, as_label, colours_of, dot_rows, log_weights, rho_axis, weights_axis,
+                            with_interval)
 from .files import BUILD, load_result
 from .laws import choice_cost
 from .measures import draws_interval
@@ -182,7 +183,7 @@ def draw_curves(
             ax.minorticks_off()
             ax.set_ylim(rhos[0], rhos[-1])
             rho_axis(ax, 'y', rhos)
-        row[0].set_ylabel(label)
+        row[0].set_ylabel(f"{label}: Spearman's ρ\n{SPACED}")
     for ax in axes[-1]: ax.set_xlabel('proxies at 1M')
 
 # %% ../nbs/82_analysis.ipynb #82c0d002
@@ -205,7 +206,7 @@ def draw_laws(
         for law, at in zip(laws, y):   # what lies left of the axis
             if middle[law] < rhos[0]: ax.text(rhos[0], at, f' ◂ {middle[law]:.0f}', fontsize=7, va='center')
         ax.set_title(f'unseen, at {s}')
-        ax.set_xlabel("Spearman's ρ (%)")
+        ax.set_xlabel(f"Spearman's ρ\n{SPACED}")
     for ax in axes[1:]: ax.tick_params(labelleft=False)
 
 # %% ../nbs/82_analysis.ipynb #f0642a37
@@ -348,7 +349,7 @@ def draw_guards(
     margins = o.made['margins']
     ax.plot(margins, 100 * kept[margins], 'o-')
     ax.axhline(100, color='0.6', linewidth=0.8, linestyle='--')
-    ax.text(margins[-1], 98, 'without a guard', ha='right', va='top', fontsize=7, color='0.4')
+    ax.text(margins[0], 98, 'without a guard', va='top', fontsize=7, color='0.4')
     name = as_label(domain_title(o.target))
     ax.set(xlabel='what any other target may lose\n(nats per token)', ylabel=f'gain on {name} that is left (%)',
            ylim=(0, 105), title='(b) what guards cost')

@@ -220,6 +220,7 @@ def _shape(said: str):
 def _print_cells(ax, values: np.ndarray, limit: float, fmt: str):
     "Print a number into each cell of a heatmap, white on dark cells."
     from matplotlib.collections import PathCollection
+    from matplotlib.transforms import IdentityTransform
     rows, columns = np.nonzero(np.isfinite(values))
     shown = values[rows, columns]
     said = [short(v, fmt) for v in shown]
@@ -227,6 +228,7 @@ def _print_cells(ax, values: np.ndarray, limit: float, fmt: str):
     colours = np.where(abs(shown) > 0.6 * limit, 'white', 'black')
     numbers = PathCollection([shapes[s] for s in said], sizes=[1], offsets=np.column_stack([columns, rows]),
                              offset_transform=ax.transData, facecolors=list(colours), linewidths=0)
+    numbers.set_transform(IdentityTransform())   # their size is in points, not in cells
     ax.add_collection(numbers, autolim=False)
 
 # %% ../nbs/80_figures.ipynb #80c0d00b
