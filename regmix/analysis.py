@@ -200,7 +200,8 @@ def draw_laws(
         value, low, high = (m.rho.loc[s].loc[laws, [k]].set_axis([target], axis=1) for k in ('value', 'low', 'high'))
         dot_rows(ax, value, low.clip(lower=rhos[0]), high, {target: COLOURS[0]})
         middle, y = m.median.loc[laws, s], ax.get_yticks()
-        ax.plot(middle, y, 'o', markersize=5.5, markerfacecolor='none', markeredgecolor='0.3', label='median of all losses')
+        ax.plot(middle, y, 'o', markersize=5.5, markerfacecolor='none', markeredgecolor='0.3',
+                label='median of all losses')
         ax.set_xlim(rhos[0], rhos[-1])
         rho_axis(ax, 'x', rhos)
         for law, at in zip(laws, y):   # what lies left of the axis

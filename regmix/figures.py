@@ -279,9 +279,8 @@ def label_ends(
     gap: float = 0.07, # least distance of two labels, as a share of the axis
 ):
     "Write each line's name to the right of its end, joined to it by a thin line. Set the limits of the axis first."
-    names, y = list(ends), [y for _, y in ends.values()]
-    share = ax.transAxes.inverted().transform(ax.transData.transform([(x, y) for x, y in ends.values()]))[:, 1]
-    for name, at in zip(names, spread_out(share, gap)):
+    share = ax.transAxes.inverted().transform(ax.transData.transform(list(ends.values())))[:, 1]
+    for name, at in zip(ends, spread_out(share, gap)):
         ax.annotate(name, ends[name], xytext=(1.03, at), textcoords='axes fraction', fontsize=7, va='center',
                     color=colours[name], annotation_clip=False, clip_on=False,
                     arrowprops=dict(arrowstyle='-', color=colours[name], linewidth=0.5, shrinkA=0, shrinkB=0))

@@ -405,7 +405,8 @@ def _on_page(name, level, verdict, notebooks, folder, built):
     skip = built/f'{name}.skipped'
     if skip.is_file(): return [*parts, f'*{skip.read_text().strip()}*']
     pictures = [p for p in sorted(folder.glob(f'{name}*.png')) if name.endswith('_ours') or '_ours' not in p.stem]
-    return [*parts, *(f'![{alt.get(p.name, title)}]({p.name})' for p in pictures), *_drawn(name, folder)]
+    said = {p: title if len(pictures) == 1 else alt.get(p.name, f'{title} ({p.stem})') for p in pictures}
+    return [*parts, *(f'![{text}]({p.name})' for p, text in said.items()), *_drawn(name, folder)]
 
 # %% ../nbs/90_ledger.ipynb #7c3fd390
 def _parts(exhibit, name, verdict, notebooks, folder, built): # an exhibit's own part, and that of our swarms
