@@ -221,15 +221,15 @@ def _print_cells(ax, values: np.ndarray, limit: float, fmt: str):
     "Print a number into each cell of a heatmap, white on dark cells."
     from matplotlib.collections import PathCollection
     from matplotlib.transforms import IdentityTransform
-    rows, columns = np.nonzero(np.isfinite(values))
-    shown = values[rows, columns]
+    at = pd.DataFrame(np.argwhere(np.isfinite(values)), columns=['row', 'column'])
+    shown = values[at['row'], at['column']]
     said = [short(v, fmt) for v in shown]
-    shapes = {s: _shape(s) for s in set(said)}
     colours = np.where(abs(shown) > 0.6 * limit, 'white', 'black')
-    numbers = PathCollection([shapes[s] for s in said], sizes=[1], offsets=np.column_stack([columns, rows]),
-                             offset_transform=ax.transData, facecolors=list(colours), linewidths=0)
-    numbers.set_transform(IdentityTransform())   # their size is in points, not in cells
-    ax.add_collection(numbers, autolim=False)
+    for (text, colour), cells in at.groupby([said, colours], sort=False):
+        numbers = PathCollection([_shape(text)], sizes=[1], offsets=cells[['column', 'row']].to_numpy(),
+                                 offset_transform=ax.transData, facecolors=[colour], linewidths=0)
+        numbers.set_transform(IdentityTransform())   # their size is in points, not in cells
+        ax.add_collection(numbers, autolim=False)
 
 # %% ../nbs/80_figures.ipynb #80c0d00b
 def heatmap(ax,
