@@ -383,19 +383,25 @@ def _intro(notebook):
     claim = ' '.join(line[1:].strip() for line in source.splitlines() if line.startswith('>'))
     return title, claim
 
-def _names(rows, most=4):
-    names = list(rows['quantity'].unique())
-    return '; '.join(names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '')
+def _names(rows): return '; '.join(rows['quantity'].unique())
+
+def _folded(verdict, rows):
+    "Put all numbers of one verdict into a table that opens on a click."
+    low, high = rows['low'], rows['high']
+    interval = ('[' + low + ', ' + high + ']').where((low != '') & (high != ''), '')
+    table = rows[['quantity', 'ours']].assign(interval=interval, note=rows['note'])
+    numbers = 'number' if len(rows) == 1 else 'numbers'
+    return f'\n<details>\n<summary>{verdict}: {len(rows)} {numbers}</summary>\n\n{markdown_table(table)}\n</details>'
 
 def _notes(rows): # the ledger's rows of one exhibit
-    "List the notes with the names of their rows, 'differs' first; matches and numbers of ours alone in one line each."
+    "List the notes with the names of their rows, 'differs' first; fold matches and numbers of ours alone."
     said, lines = rows[rows['note'] != ''], []
     for verdict in ('differs', 'inconclusive', 'close'):
         for note, group in said[said['verdict'] == verdict].groupby('note', sort=False):
             lines.append(f'- *{verdict}*, {_names(group)}: {note}')
     for verdict in ('match', 'ours alone'):
         group = rows[rows['verdict'] == verdict]
-        if len(group): lines.append(f'- *{verdict}*, {_names(group)}. Notes: [ledger.csv](ledger.csv).')
+        if len(group): lines.append(_folded(verdict, group))
     return lines
 
 # %% ../nbs/90_ledger.ipynb #bc2e25ec
@@ -409,10 +415,14 @@ def _drawn(name, folder): # the pictures and tables of one exhibit, as parts of 
         cut = '' if len(lines) <= 40 else f'\n\n… the whole table: [{md.name}]({md.name})'
         yield '\n'.join(lines[:20] if cut else lines) + cut
 
+def _said_of_pictures(notebook): # file name -> what the notebook's first cell says in place of the picture
+    source = ''.join(json.loads(Path(notebook).read_text(encoding='utf-8'))['cells'][0]['source'])
+    return {name: said for said, name in re.findall(r'!\[([^\]]+)\]\(\S*?([^/)]+\.png)\)', source)}
+
 def _on_page(name, level, verdict, notebooks, folder, built):
     "Return one notebook's part of the page."
     source = TOGETHER.get(name, name)
-    title, claim = _intro(notebooks/f'{source}.ipynb')
+    (title, claim), alt = _intro(notebooks/f'{source}.ipynb'), _said_of_pictures(notebooks/f'{source}.ipynb')
     if source != name:
         title, claim = f"{name.removesuffix('_ours').replace('_', ' ').capitalize()}, on our own swarms: continued", ''
     made = f'Notebook: [`{source}.ipynb`](../nbs/{notebooks.name}/{source}.ipynb).'
@@ -420,7 +430,8 @@ def _on_page(name, level, verdict, notebooks, folder, built):
     skip = built/f'{name}.skipped'
     if skip.is_file(): return [*parts, f'*{skip.read_text().strip()}*']
     pictures = [p for p in sorted(folder.glob(f'{name}*.png')) if name.endswith('_ours') or '_ours' not in p.stem]
-    return [*parts, *(f'![{title}]({p.name})' for p in pictures), *_drawn(name, folder)]
+    said = {p: title if len(pictures) == 1 else alt.get(p.name, f'{title} ({p.stem})') for p in pictures}
+    return [*parts, *(f'![{text}]({p.name})' for p, text in said.items()), *_drawn(name, folder)]
 
 # %% ../nbs/90_ledger.ipynb #7c3fd390
 def _parts(exhibit, name, verdict, notebooks, folder, built): # an exhibit's own part, and that of our swarms
