@@ -91,6 +91,7 @@ bench: $(READY) ## each claim of speed beside its rival, in one run
 prep: $(READY) ## export the notebooks to regmix/, clean them, make README.md
 	"$$BIN/nbdev_export"
 	"$$BIN/nbdev_clean"
+	$(PY) -m regmix.guide
 	"$$BIN/jupyter" nbconvert --log-level ERROR --execute --no-input --to markdown nbs/index.ipynb --output-dir build --output index
 	sed -E 's#\]\(([0-9a-z_/]+\.ipynb)\)#](nbs/\1)#g; s#\]\(\.\./#](#g' build/index.md | cat -s > README.md
 
@@ -101,8 +102,8 @@ book: $(READY) $(SITE) ## the book as a site that needs no network, in build/boo
 book-check: $(READY) $(SITE) ## open every page of build/book in a headless Chromium: no error, nothing fetched from elsewhere (minutes)
 	@$(PY) -m book.browse build/book
 
-outputs: $(READY) ## run every chapter and the walk-through in place, so that the notebooks hold their outputs; then prep
-	"$$BIN/jupyter" nbconvert --log-level ERROR --to notebook --inplace --execute nbs/[0-9]*.ipynb nbs/walkthrough/*.ipynb
+outputs: $(READY) ## run the tour, every chapter, the sessions and the walk-through in place, so that the notebooks hold their outputs; then prep
+	"$$BIN/jupyter" nbconvert --log-level ERROR --to notebook --inplace --execute nbs/tour.ipynb nbs/[0-9]*.ipynb nbs/sessions/*.ipynb nbs/walkthrough/*.ipynb
 	$(MAKE) prep
 
 lab: $(READY) ## open the notebooks in JupyterLab, at the tour
