@@ -1,5 +1,6 @@
 """Shared fixtures. Tests that need the authors' logs skip, with a reason, where there are none."""
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -17,6 +18,12 @@ def authors() -> Path:
     from regmix.paper import AuthorsLogsMissing, authors_dir
     try: return authors_dir()
     except AuthorsLogsMissing as e: pytest.skip(str(e))
+
+
+def pytest_configure():
+    "Let signals do here what they do in a terminal: a shell that starts this in the background has some of them ignored."
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN: signal.signal(number, handler)
 
 
 LONG = "training walkthrough pipeline corpora baselines evaluation cli files simulation choice planning".split()

@@ -70,6 +70,7 @@ def run_module(said, environment, name, *argv):
     "Do as `python -m name` would, in a process that is there for it alone; `said` is the file for what it prints."
     os.environ.update(environment)
     sys.argv = [name, *map(str, argv)]
+    sys.modules.pop(name, None)   # else runpy warns that it is there already
     with open(said, "w") as f, contextlib.redirect_stdout(f), contextlib.redirect_stderr(f): runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
