@@ -84,12 +84,13 @@ def complaint(event: str, given: dict) -> str | None:
 
 
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--hide-scrollbars", "--remote-debugging-port=0")
+         "--disable-component-update", "--disable-extensions", "--disable-dev-shm-usage",
+         "--hide-scrollbars", "--remote-debugging-port=0")
 
 
 @contextmanager
-def browser():
-    "Start a browser, and yield its page."
+def browser(tab: type = Tab):
+    "Start a browser, and yield its page; `tab` is what drives it."
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         process = subprocess.Popen([chromium(), *FLAGS, f"--user-data-dir={home}", "about:blank"],
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -99,7 +100,7 @@ def browser():
                 if time.monotonic() > end: raise TimeoutError("the browser does not answer")
                 time.sleep(0.1)
             pages = json.load(urlopen(f"http://127.0.0.1:{said.read_text().split()[0]}/json"))
-            yield Tab(next(p for p in pages if p["type"] == "page")["webSocketDebuggerUrl"])
+            yield tab(next(p for p in pages if p["type"] == "page")["webSocketDebuggerUrl"])
         finally:
             process.terminate()
             process.wait(20)

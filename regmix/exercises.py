@@ -122,7 +122,7 @@ def code_cells(
     notebook: Path,
 ) -> list[str]:  # the source of each
     "List the code cells of a notebook."
-    cells = json.loads(Path(notebook).read_text())['cells']
+    cells = json.loads(Path(notebook).read_text(encoding='utf-8'))['cells']
     return [''.join(c['source']) for c in cells if c['cell_type'] == 'code']
 
 # %% ../nbs/98_exercises.ipynb #03a854d5

@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['LAWS_SHOWN', 'EXPLORED', 'FORMS', 'UNIT', 'PAPER', 'MOST', 'METHODS', 'with_law', 'fit_each', 'laws_of', 'as_formula',
-           'packed', 'packed_whole', 'packed_forests', 'preset', 'paper_presets', 'log_linear_preset', 'usual_distance',
-           'as_json', 'explorer_data', 'explorer_page', 'write_explorer', 'authors_set', 'our_set', 'book_sets',
-           'fit_set']
+           'packed', 'packed_whole', 'packed_forests', 'preset', 'paper_presets', 'log_linear_preset', 'as_json',
+           'explorer_data', 'explorer_page', 'write_explorer', 'authors_set', 'our_set', 'book_sets', 'fit_set']
 
 # %% ../nbs/87_explorer.ipynb #e8700002
 import base64, json, re, zlib
@@ -16,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.spatial.distance import cdist
 
 from . import __version__
 from .choice import Fit, fit_given, measured_on, predict_unseen
@@ -24,6 +22,7 @@ from .files import unknown, write_file
 from .forests import FastForest
 from .laws import AboveBest, LogLinearLaw, MixingLaw
 from .measures import method_of
+from .optima import usual_distance
 from .paper import PRIOR, canonical, domain_title, grid, have_authors, load_regmix_mixture, load_table
 from .proposals import clean, propose_fit
 from .regression import BoostedTrees
@@ -216,14 +215,6 @@ def log_linear_preset(
     return preset('Log-linear', found.mixture, swarm.domains, about)
 
 # %% ../nbs/87_explorer.ipynb #e870001f
-def usual_distance(
-    mixtures: pd.DataFrame,  # (n, d)
-) -> float:                  # from 0 to 1
-    "Say within which distance 19 in 20 runs have another run."
-    apart = cdist(mixtures, mixtures, 'cityblock') / 2
-    np.fill_diagonal(apart, np.inf)
-    return float(np.quantile(apart.min(axis=1), 0.95))
-
 def _targets(fit):
     "Describe what is predicted: names, directions, ranges, and the span among the runs."
     units, spread = {m.unit for m in fit.metrics.values()}, fit.values.std()

@@ -36,9 +36,10 @@ def _draw_mixtures(ax):
 
 def _draw_proxies(ax):
     "Draw the loss of each proxy while it trains."
-    t = np.linspace(0, 1, 60)
-    for end in _shown()[1]: ax.plot(t, end + (4.6 - end) * np.exp(-4 * t), color='#888888', linewidth=1)
-    ax.scatter(np.ones(7), [4.6 + (e - 4.6) * (1 - np.exp(-4)) for e in _shown()[1]], s=14, color='black', zorder=3)
+    t, end = np.linspace(0, 1, 60)[:, None], _shown()[1]
+    losses = end + (4.6 - end) * np.exp(-4 * t)   # (60, 7)
+    ax.plot(t, losses, color='#888888', linewidth=1)
+    ax.scatter(np.ones(7), losses[-1], s=14, color='black', zorder=3)
     ax.text(0.5, -0.04, 'training →', ha='center', va='top', transform=ax.transAxes)
     ax.text(-0.04, 0.5, 'loss', rotation=90, ha='right', va='center', transform=ax.transAxes)
 

@@ -377,11 +377,11 @@ def by_source(ledger: pd.DataFrame, # what `collect` returns
     return counts.reindex([s for s in (*SOURCES, 'none') if s in counts.index]).reset_index()
 
 # %% ../nbs/90_ledger.ipynb #58136910
-def _intro(notebook):
+def _intro(notebook):   # title, claim, and what is said in place of each picture, by its file's name
     source = ''.join(json.loads(Path(notebook).read_text(encoding='utf-8'))['cells'][0]['source'])
     title = re.search(r'^# (.*)$', source, re.M).group(1)
     claim = ' '.join(line[1:].strip() for line in source.splitlines() if line.startswith('>'))
-    return title, claim
+    return title, claim, {name: said for said, name in re.findall(r'!\[([^\]]+)\]\(\S*?([^/)]+\.png)\)', source)}
 
 def _names(rows): return '; '.join(rows['quantity'].unique())
 
@@ -415,14 +415,10 @@ def _drawn(name, folder): # the pictures and tables of one exhibit, as parts of 
         cut = '' if len(lines) <= 40 else f'\n\n… the whole table: [{md.name}]({md.name})'
         yield '\n'.join(lines[:20] if cut else lines) + cut
 
-def _said_of_pictures(notebook): # file name -> what the notebook's first cell says in place of the picture
-    source = ''.join(json.loads(Path(notebook).read_text(encoding='utf-8'))['cells'][0]['source'])
-    return {name: said for said, name in re.findall(r'!\[([^\]]+)\]\(\S*?([^/)]+\.png)\)', source)}
-
 def _on_page(name, level, verdict, notebooks, folder, built):
     "Return one notebook's part of the page."
     source = TOGETHER.get(name, name)
-    (title, claim), alt = _intro(notebooks/f'{source}.ipynb'), _said_of_pictures(notebooks/f'{source}.ipynb')
+    title, claim, alt = _intro(notebooks/f'{source}.ipynb')
     if source != name:
         title, claim = f"{name.removesuffix('_ours').replace('_', ' ').capitalize()}, on our own swarms: continued", ''
     made = f'Notebook: [`{source}.ipynb`](../nbs/{notebooks.name}/{source}.ipynb).'

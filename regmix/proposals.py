@@ -19,13 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.spatial.distance import cdist
 
 from .choice import Fit, best_ranked, independent, not_told_apart, scaled_law
 from .files import misfit, read_json, sealed, unknown, write_file
 from .laws import predictive_sd
 from .mixtures import check_mixtures, round_to_grid
-from .optima import Proposal, domains_like, keeps_limits, propose, stability
+from .optima import Proposal, distances, domains_like, keeps_limits, propose, stability
 from .simulation import score
 from .tables import as_plain
 from .weights import read_weights
@@ -234,11 +233,6 @@ def resampled_weights(
     return _ends(proposed)
 
 # %% ../nbs/66_proposals.ipynb #4ca6b680
-def _distances(p, trained):
-    "Share of the weight that would have to move to the nearest trained mixture; the same among the trained, 19 in 20."
-    among = cdist(trained, trained, 'cityblock') / 2 + np.diag(np.full(len(trained), np.inf))
-    return cdist(p[None], trained, 'cityblock').min() / 2, np.quantile(among.min(1), 0.95)
-
 def describe_mixture(
     fit: Fit,
     mixture: pd.Series,       # (d,) weights by domain, found in whatever way
@@ -254,7 +248,7 @@ def describe_mixture(
     predicted = _as_measured(fit, pd.DataFrame(at, fit.targets).rename_axis('target'))
     predicted = pd.concat([predicted, predicted_elsewhere(fit, mixture, prior)]).rename_axis('target')
     weights = pd.Series(p, fit.domains, name='weight').rename_axis('domain')
-    distance, usual = _distances(p, fit.mixtures.to_numpy())
+    distance, usual = distances(p, fit.mixtures.to_numpy())
     return Proposal(weights, predicted, np.nan, distance, usual, weights.rename('epochs') * np.nan)
 
 # %% ../nbs/66_proposals.ipynb #fb0da188

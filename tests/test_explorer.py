@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from browser import Browser, chromium
+from book.browse import browser as started, chromium
+from browser import Hand
 from regmix.choice import fit_given, fit_swarm, save_fit
 from regmix.cli import app
 from regmix.explorer import EXPLORED, explorer_data, fit_each, fit_set, laws_of, packed_forests, preset, write_explorer
@@ -46,9 +47,9 @@ def page(fits, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
+def browser():
     if not chromium(): pytest.skip("no chromium or chrome is installed, in which the page could be tried")
-    with Browser(tmp_path_factory.mktemp("profile")) as b:
+    with started(Hand) as b:
         b.size(1280, 900)
         yield b
 
@@ -56,7 +57,7 @@ def browser(tmp_path_factory):
 @pytest.fixture
 def at(browser, page):
     "The page opened anew, at a link if one is given; nothing may have gone wrong or out in the end."
-    browser.errors.clear(), browser.requests.clear()
+    browser.clear()
     def open_at(link="", path=page):
         browser.open(path, link)
         browser.run("explorer.ready")
@@ -127,7 +128,7 @@ def test_presets_laws_runs_and_link(at):
     np.testing.assert_allclose(mixture(b), [0.3, 0.7, 0, 0, 0])
     for k, law in enumerate(EXPLORED, 1):
         b.click(f"#laws label:nth-of-type({k})")
-        b.wait(lambda: b.run("explorer.state.law.name") == law)
+        b.until(lambda: b.run("explorer.state.law.name") == law)
     b.click(button(4, 1)), b.click("#guard-on"), b.click("#map [role=button]")
     settle(b)
     link = b.run("location.hash")
@@ -141,7 +142,7 @@ def test_presets_laws_runs_and_link(at):
     p, link = mixture(b), b.run("location.hash")
     np.testing.assert_allclose(mixture(at(link)), p, atol=1e-8)
     b.click("#sets label:nth-of-type(2)")
-    b.wait(lambda: b.run("explorer.state.set.name") == "other & more")
+    b.until(lambda: b.run("explorer.state.set.name") == "other & more")
     np.testing.assert_allclose(mixture(b), p, atol=1e-8)   # the same domains: the mixture is kept
     assert b.run("explorer.state.law.name") == "ridge" and not b.run("document.querySelectorAll('#laws input').length") == 3
 
@@ -156,7 +157,7 @@ def test_a_link_that_asks_for_what_is_not_there_is_not_dropped_in_silence(at):
 def test_search_climbs_and_keeps_the_limits(at, fits):
     b = at("#law=log-linear&mix=Even&aim=loss&guard=0.02&near=0.3&pin=a%2Cb%26c")
     b.click("#go")
-    b.wait(lambda: b.run("explorer.state.busy === 0 && explorer.state.path !== null"))
+    b.until(lambda: b.run("explorer.state.busy === 0 && explorer.state.path !== null"))
     path = b.run("explorer.state.path.path")
     broken, loss = ([step[k] for step in path] for k in ("broken", "loss"))
     assert len(path) > 5 and broken[-1] == 0 and all(np.diff(loss[1:]) < 0) and loss[-1] < loss[0]
@@ -190,7 +191,7 @@ def test_keys_alone(at):
     b.press("u")
     assert abs(mixture(b)[0] - 0.2) < 1e-9
     b.press("2")
-    b.wait(lambda: b.run("explorer.state.law.name") == "log-linear")
+    b.until(lambda: b.run("explorer.state.law.name") == "log-linear")
     settle(b)
     b.run("document.querySelector('#map [role=button][tabindex=\"0\"]').focus()")
     cell = b.run("explorer.state.cell")

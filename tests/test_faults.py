@@ -461,7 +461,7 @@ def test_whoever_writes_is_known():
 
 READS = {  # what reads a table or a JSON file past `regmix.files`, and why that is right
     'files.read_parquet': 'it is the reader', 'tables._parquet': "a user's table", 'runner._cells': 'a notebook',
-    'runner.last_words': 'a notebook', 'ledger._intro': 'a notebook', 'ledger._said_of_pictures': 'a notebook',
+    'runner.last_words': 'a notebook', 'ledger._intro': 'a notebook',
     'guide._read': 'a notebook', 'exercises.code_cells': 'a notebook', 'runner._read_mark': 'damaged, it is made again',
     'regression._read': 'says itself what is wrong', 'proxies.read_tensors': 'checks the parts by their checksums'}
 
