@@ -298,7 +298,9 @@ def add_if(self: Rows,
     place, known = place or self.exhibit, {(r[0], r[1]): r[2] for r in self.rows}
     if (place, quantity) not in known: raise ValueError(f'{place} has no row {quantity!r} yet: add that first')
     if same_runs is None: same_runs = self.source != 'replication'
-    if verdict is None: verdict = _judge_row(quantity, known[place, quantity], ours, low, high, same_runs, None, None)
+    printed = known[place, quantity]
+    if verdict is None and printed:   # a row of ours alone stays one
+        verdict = _judge_row(quantity, printed, ours, low, high, same_runs, None, None)
     self.add(f'{quantity}{IF}{choice}', ours, low, high, note, verdict=verdict, new=True, place=place)
 
 Rows.add_if = add_if
