@@ -1,4 +1,5 @@
 """The exercises at the ends of the chapters: a blank stays open, a solution passes, a plausible wrong answer does not."""
+import ast
 import json
 import re
 import shutil
@@ -133,3 +134,36 @@ def test_an_unknown_chapter(capsys):
 def test_attempt_shows_nothing(capsys):
     told = attempt("from regmix.exercises import Verdict\nprint('noise')\nVerdict('1.1', 'right', 'right.')")
     assert told == Verdict("1.1", "right", "right.") and not capsys.readouterr().out
+
+
+# The sessions: what the exercise needs of the cells before it (by id), the solution of the lecturer's notes, and a poorer answer with its points.
+SESSIONS = {
+    "1_mixtures_and_proxies": ([], "settings = dict(strength=3)", "settings = {}", 0),
+    "2_regression_and_simulation": ([], """from regmix.choice import compare_laws
+my_law, my_rho = 'log-linear', compare_laws(*mine.xy('github'), laws=['log-linear'])[0]['rho'].item()""", "my_law, my_rho = 'lightgbm', 0.99", 2),
+    "3_your_corpus_and_the_critique": (["93597b70", "ee65b712"], """pair = ('javascript', 'json')
+mixture = propose(model, X, {t: 1.0 if t in pair else 1e-6 for t in losses}, prior=prior, available=available, tokens=1e7,
+                  guard={t: 0.05 for t in losses if t not in pair}).mixture""", "mixture = prior", 5)}
+
+
+def without_pictures(source):
+    "The statements of a cell, but for those that draw."
+    drawn = lambda node: isinstance(node, ast.With) or ast.unparse(node).startswith("plt.")
+    return ast.unparse([node for node in ast.parse(source).body if not drawn(node)])
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+def test_the_graded_exercise_of_a_session(name, capsys):
+    "The solution that the notes give scores all ten points, the blank none, and a poorer answer what it is worth."
+    needed, solution, poorer, worth = SESSIONS[name]
+    cells = [c for c in json.loads((SOLUTIONS.parent/f"sessions/{name}.ipynb").read_text())["cells"] if c["cell_type"] == "code"]
+    source = {c["id"]: "".join(c["source"]) for c in cells}
+    first, *_, asked, graded = source
+    space = {}
+    for cell in (first, *needed, asked): exec(without_pictures(source[cell]), space)
+    exec(source[graded], space)
+    assert capsys.readouterr().out.splitlines()[-1] == "not yet answered"
+    for answer, points in ((solution, 10), (poorer, worth)):
+        exec(answer, space)
+        exec(source[graded], space)
+        assert capsys.readouterr().out.splitlines()[-1] == f"{points} of 10 points", answer
