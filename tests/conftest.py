@@ -6,6 +6,7 @@ from pathlib import Path
 
 sys.modules.setdefault("rfc3987_syntax", None)   # else jsonschema compiles 38 grammars of web addresses: two seconds a process
 os.fsync = lambda handle: None   # no test cuts the power; the disk is asked some thousand times, milliseconds each
+os.environ.setdefault("REGMIX_CORES", "1")   # two workers keep both cores busy; more processes would only import all anew
 
 import numpy as np
 import pandas as pd
