@@ -59,6 +59,18 @@ def processes():
     return PROCESSES
 
 
+@pytest.fixture
+def copied_workers(processes):
+    "Let joblib's workers be such processes, too; gives a function that lists their numbers."
+    from joblib.externals import loky
+    from joblib.externals.loky.backend import context
+    if loky.reusable_executor._executor: loky.get_reusable_executor().shutdown(kill_workers=True)
+    context.set_start_method("forkserver", force=True)
+    yield lambda: list(executor._processes) if (executor := loky.reusable_executor._executor) else []
+    loky.get_reusable_executor().shutdown(kill_workers=True)
+    context.set_start_method(None, force=True)
+
+
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
     "Three domains of made-up text that a small model can tell apart."
