@@ -1,4 +1,5 @@
 """Shared fixtures. Tests that need the authors' logs skip, with a reason, where there are none."""
+import gc
 import os
 import signal
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 sys.modules.setdefault("rfc3987_syntax", None)   # else jsonschema compiles 38 grammars of web addresses: two seconds a process
 os.fsync = lambda handle: None   # no test cuts the power; the disk is asked some thousand times, milliseconds each
 os.environ.setdefault("REGMIX_CORES", "1")   # two workers keep both cores busy; more processes would only import all anew
+gc.set_threshold(20_000, 20, 50)   # to look through all that is imported here takes a quarter of a second each time
 
 import numpy as np
 import pandas as pd
