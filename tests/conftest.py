@@ -1,4 +1,5 @@
 """Shared fixtures. Tests that need the authors' logs skip, with a reason, where there are none."""
+import gc
 import os
 import signal
 import sys
@@ -6,6 +7,8 @@ from pathlib import Path
 
 sys.modules.setdefault("rfc3987_syntax", None)   # else jsonschema compiles 38 grammars of web addresses: two seconds a process
 os.fsync = lambda handle: None   # no test cuts the power; the disk is asked some thousand times, milliseconds each
+os.environ.setdefault("REGMIX_CORES", "1")   # two workers keep both cores busy; more processes would only import all anew
+gc.set_threshold(20_000, 20, 50)   # to look through all that is imported here takes a quarter of a second each time
 
 import numpy as np
 import pandas as pd
@@ -56,6 +59,18 @@ def processes():
     "Starts processes that need not import anything: `processes.Process(target=...)`."
     from toys import PROCESSES
     return PROCESSES
+
+
+@pytest.fixture
+def copied_workers(processes):
+    "Let joblib's workers be such processes, too; gives a function that lists their numbers."
+    from joblib.externals import loky
+    from joblib.externals.loky.backend import context
+    if loky.reusable_executor._executor: loky.get_reusable_executor().shutdown(kill_workers=True)
+    context.set_start_method("forkserver", force=True)
+    yield lambda: list(executor._processes) if (executor := loky.reusable_executor._executor) else []
+    loky.get_reusable_executor().shutdown(kill_workers=True)
+    context.set_start_method(None, force=True)
 
 
 @pytest.fixture(scope="session")

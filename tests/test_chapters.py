@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SLOW = ["70_evaluation", "75_baselines", "57_choice", "65_optima", "45_training", "78_schedules", "50_regression",
-        "25_corpora", "55_laws", "40_proxies", "85_report", "68_tasks", "95_cli"]
+SLOW = ["70_evaluation", "65_optima", "75_baselines", "50_regression", "57_choice", "78_schedules", "45_training",
+        "25_corpora", "55_laws", "85_report", "40_proxies", "68_tasks", "10_mixtures", "92_runner", "95_cli", "22_installed"]
 
 
 def rank(path): return SLOW.index(path.stem) if path.stem in SLOW else len(SLOW)

@@ -114,7 +114,7 @@ ALSO = [('fit', write_a_fit, read_a_fit)]   # writes as a swarm does, and is slo
 STEPS = {'os.mkdir', 'os.rename', 'os.remove', 'os.rmdir', 'os.chmod', 'shutil.rmtree', 'ctypes.dlsym'}   # audit events
 MOST = 60   # steps; no writer has as many
 WAYS = ('exchange', 'fallback')   # how a folder is replaced: names are exchanged, or the old one steps aside
-REHEARSED = [(*w, way) for w in WRITERS for way in WAYS if way == 'exchange' or w[0] in ('folder', 'swarm')]
+REHEARSED = [(*w, way) for w in WRITERS for way in WAYS if way == 'exchange' or w[0] == 'folder']   # a swarm is a folder
 
 
 def kill_at(step, home):

@@ -403,9 +403,3 @@ def test_the_printed_mse_is_no_mse(real):
     assert b.var(ddof=0) < 0.13                                           # predicting the mean would beat the printed number
     assert found['ridge']['mse'] == pytest.approx(0.0237, abs=2e-4) and found['lightgbm']['mse'] == pytest.approx(0.0027, abs=1e-4)
     assert found['ridge']['mae'] == pytest.approx(0.125, abs=1e-3) and found['lightgbm']['mae'] == pytest.approx(0.0398, abs=4e-4)
-
-
-def test_where_the_authors_early_stopping_stops(real):
-    X, y = real['1m-train']
-    assert stopping_round(X, y, *real['1m-test']) == 613
-    assert stopping_round(X, y, *real['1m-test'], metrics=('l2',)) == 796
