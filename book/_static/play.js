@@ -51,8 +51,9 @@ function triangle(names, words, layers, ground = []) {
   const corners = [[1, 0, 0], [0, 1, 0], [0, 0, 1]].map(at), [a, b, c] = corners.map(String);
   const label = (name, k) => node("text", { x: corners[k][0], y: corners[k][1] + (k < 2 ? 0.09 : -0.04), "text-anchor": "middle" }, name);
   const dots = ([kind, mixtures]) => node("path", { class: kind, d: mixtures.map(p => `M${at(p)}h0`).join("") });
-  return node("svg", { viewBox: "-0.15 -0.12 1.3 1.1", role: "img", "aria-label": words }, ...ground,
+  const drawn = node("svg", { viewBox: "-0.15 -0.12 1.3 1.1", "aria-hidden": true }, ...ground,
     node("path", { class: "edge", d: `M${a}L${b}L${c}Z` }), ...names.map(label), ...layers.map(dots));
+  return node("figure", {}, drawn, node("figcaption", {}, words));
 }
 
 // Bars from zero, of a kind; `mark` is a second value, such as the prior.
@@ -113,7 +114,7 @@ const PICTURES = {
     const around = names.map((n, k) => `${n} ${percent(toy[k])} \u00b1 ${(100 * spread[k]).toFixed(1)}`).join(", ");
     const text = `Prior and spread of the weights: ${around}. The largest weight of a mixture is ${percent(top)} in the mean of ${DRAWS}. ` +
       `Of the 17 domains, ${one.filter(w => w > 0.01).length} have more than 1% in the mixture drawn.`;
-    const words = `${DRAWS} mixtures of web, code and law in a triangle; the cross is the prior.`;
+    const words = `${DRAWS} mixtures of web, code and law, each a dot; the large dot is the prior.`;
     return { text, strength, toy, prior, spread, draws, one, top, parts: [
       triangle(names, words, [["draws", draws], ["prior", [toy]]]),
       bars("One mixture of 17 domains (bar), and the prior (line)",
@@ -135,7 +136,7 @@ const PICTURES = {
     const ground = data.law.points.map((p, k) => node("circle", { class: "ground", cx: at(p)[0], cy: at(p)[1], r: 0.021,
       "fill-opacity": (0.75 * (1 - (losses[k] - low) / (high - low)) ** 2).toFixed(3) }));
     return { text, rho: rho[n], above: above[n], proposals, parts: [
-      triangle(["a", "b", "c"], `The known law, dark where it is low; its best mixture, and the ${proposals.length} proposals.`,
+      triangle(["a", "b", "c"], `Strong colour: the known law is low. Large dot: its best mixture. Small dots: ${proposals.length} proposals.`,
         [["best", [data.law.best]], ["draws", proposals]], ground),
       bars("Loss above the best, in nats, by the number of proxies", data.sizes.map((size, k) => ({ name: String(size), value: above[k],
         text: `${nats(above[k])}; rho ${rho[k] === null ? "none" : rho[k].toFixed(3)}`, now: k === n })))] };
