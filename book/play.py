@@ -22,8 +22,9 @@ def numbers(key: str) -> dict[str, str]:
 
 def figure(name: str, data: str) -> str:
     "Write the place of a picture, with its numbers, on one line: an empty one would end the block of HTML."
-    return (f'<div class="play" id="{TAG}{name}" role="group" data-play="{name}"><noscript>This picture answers to '
-            f'sliders. It needs JavaScript, and no network.</noscript><script type="application/json">{data}</script></div>')
+    place = f'class="play" id="{TAG}{name}" role="group" data-play="{name}"'
+    lacking = "<noscript>This picture has sliders. It needs JavaScript, and no network.</noscript>"
+    return f'<div {place}>{lacking}<script type="application/json">{data}</script></div>'
 
 
 def with_pictures(cells: list, pictures: dict[str, str]) -> list:
