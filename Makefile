@@ -23,7 +23,7 @@ PY := "$$BIN/python"
 RUNNER := $(PY) -m regmix.runner
 export PYTHONDONTWRITEBYTECODE :=  # where it is set, each process compiles all that it imports
 
-.PHONY: help reproduce beyond mine replicate replicate-target test exercises data export evaluate bench book book-check outputs lab prep install clean
+.PHONY: help reproduce beyond mine replicate replicate-target test exercises data export evaluate bench book book-check slides outputs lab prep install clean
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
@@ -101,6 +101,9 @@ book: $(READY) $(SITE) ## the book as a site that needs no network, in build/boo
 
 book-check: $(READY) $(SITE) ## open every page of build/book in a headless Chromium: no error, nothing fetched from elsewhere (minutes)
 	@$(PY) -m book.browse build/book
+
+slides: $(READY) $(SITE) ## slides of the three sessions that need no network, in build/slides
+	@$(PY) -m book.slides
 
 outputs: $(READY) ## run the tour, every chapter, the sessions and the walk-through in place, so that the notebooks hold their outputs; then prep
 	"$$BIN/jupyter" nbconvert --log-level ERROR --to notebook --inplace --execute nbs/tour.ipynb nbs/[0-9]*.ipynb nbs/sessions/*.ipynb nbs/walkthrough/*.ipynb

@@ -19,7 +19,7 @@ import nbformat
 
 from regmix.files import cores, digest_of, sha256_of
 
-from . import api, notebooks
+from . import api, notebooks, play
 from .audit import audit
 from .links import relink
 from .pages import BUILD, FRONT, PARTS, ROOT, SOURCE, Finder, plan, title_of, toctree, write_bytes
@@ -51,6 +51,11 @@ The page below is one file that asks for nothing; <a href="mixture-explorer.html
 on a small screen.
 Its models are fitted as [Regression on mixtures](nbs/50_regression.ipynb) and [Laws](nbs/55_laws.ipynb) show.
 
+Three smaller pictures to play with stand in their chapters:
+<a href="nbs/10_mixtures.html#play-strength">the strength of a Dirichlet draw</a>,
+<a href="nbs/50_regression.html#play-proxies">proxies, noise, and what is proposed</a>, and
+<a href="nbs/65_optima.html#play-guards">guards, and closeness to the prior</a>.
+
 <iframe class="explorer" src="mixture-explorer.html"
   title="The mixture explorer: sliders for the weights of the domains, and the predicted losses"></iframe>
 """
@@ -71,6 +76,7 @@ class Book:
         self.parts = plan()
         self.find = Finder(f for files in self.parts.values() for f in files)
         self.has_explorer = explorer()
+        self.pictures = play.numbers(explorer_key())
         self.sections, self.rows, self.notes = sections_of_stages(), verdicts(), []
         self.written = set()
 
@@ -88,6 +94,7 @@ class Book:
         made = notebooks.page(self.made(file))
         for cell in made.cells:
             if cell.cell_type == "markdown": cell.source = relink(cell.source, file, file, self.find)
+        made.cells = play.with_pictures(made.cells, self.pictures)
         if not any(c.get("outputs") for c in made.cells): self.notes.append(f"no outputs: {file}")
         self.written.add(file)
         write_bytes(SOURCE/file, (nbformat.writes(made) + "\n").encode())
