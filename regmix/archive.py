@@ -6,18 +6,18 @@
 __all__ = ['CRATE', 'DATA_LICENCE', 'CROISSANT', 'project_files', 'left_out', 'citation', 'croissant', 'croissant_text', 'crate',
            'write_archive', 'damaged', 'main']
 
-# %% ../nbs/94_archive.ipynb #8bd01466
-import argparse, fnmatch, json, os, subprocess, sys, zipfile
+# %% ../nbs/94_archive.ipynb #a71be56f
+import argparse, fnmatch, json, os, re, subprocess, sys, zipfile
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from .files import DATA, ROOT, digest_of, sha256_of, whole_file, write_file
+from .files import DATA, ROOT, read_json, sha256_of, whole_file, write_file
 from .mixtures import read_yaml
 from .runner import Section, data_files, graph, sections
 from .swarms import list_swarms
 
-# %% ../nbs/94_archive.ipynb #03618c0f
+# %% ../nbs/94_archive.ipynb #c333decb
 CRATE = 'ro-crate-metadata.json'   # made anew for each archive
 
 def _ignores(root: Path) -> Callable:
@@ -38,7 +38,7 @@ def _walked(root: Path) -> list[str]:
         found += [at + name for name in names if not ignored(at + name)]
     return found
 
-# %% ../nbs/94_archive.ipynb #918cede1
+# %% ../nbs/94_archive.ipynb #ebf8c6e2
 def _git(root: Path, *words: str) -> list[str]:
     "Ask git for a list of files."
     call = ['git', '-C', str(root), 'ls-files', '-z', *words]
@@ -57,14 +57,14 @@ def left_out(
     "List files that are neither tracked nor ignored: git does not know them, so they are in no archive."
     return _git(root, '--others', '--exclude-standard') if (root/'.git').exists() else []
 
-# %% ../nbs/94_archive.ipynb #9e85659f
+# %% ../nbs/94_archive.ipynb #287a024e
 def citation(
     root: Path = ROOT,
 ) -> dict:   # title, version, license, date-released, authors, abstract ...
     "Read `CITATION.cff`."
     return read_yaml(root/'CITATION.cff')
 
-# %% ../nbs/94_archive.ipynb #52a709e7
+# %% ../nbs/94_archive.ipynb #8b2c3058
 DATA_LICENCE = 'https://creativecommons.org/licenses/by/4.0/'
 _SPEC = {name: f'cr:{name}' for name in (
     'citeAs column equivalentProperty extract field fileProperty fileObject fileSet format includes isLiveDataset '
@@ -77,7 +77,7 @@ _CONTEXT = {   # as the specification has it
     'dct': 'http://purl.org/dc/terms/', 'conformsTo': 'dct:conformsTo',
     'dataType': {'@id': 'cr:dataType', '@type': '@vocab'}, **_JSON, **_SPEC}
 
-# %% ../nbs/94_archive.ipynb #8b2c3058
+# %% ../nbs/94_archive.ipynb #f69b8e11
 _KINDS = {'.parquet': 'application/x-parquet', '.csv': 'text/csv', '.json': 'application/json', '.md': 'text/markdown',
           '.ipynb': 'application/x-ipynb+json', '.py': 'text/x-python', '.png': 'image/png', '.pdf': 'application/pdf',
           '.yaml': 'application/yaml', '.cff': 'application/yaml', '.html': 'text/html', '.css': 'text/css',
@@ -92,9 +92,11 @@ def _file_object(path: Path, name: str) -> dict:
     return {'@type': 'cr:FileObject', '@id': name, 'name': name, 'contentUrl': name, 'encodingFormat': _kind(name),
             'contentSize': f'{path.stat().st_size} B', 'sha256': sha256_of(path)}
 
-# %% ../nbs/94_archive.ipynb #fba1d1fa
-_COLUMNS = {'run': 'The name of a run: one model, trained on one mixture.', 'tokens': 'Tokens read when it was measured.',
-            'domain': 'The domain whose validation text was measured.', 'loss': 'Validation loss in nats per token.'}
+# %% ../nbs/94_archive.ipynb #02fab07f
+_COLUMNS = {'run': 'The name of a run: one model, trained on one mixture.',
+            'tokens': 'Tokens read when it was measured.',
+            'domain': 'The domain whose validation text was measured.',
+            'loss': 'Validation loss in nats per token.'}
 _TABLES = {'mixtures': ('The weights asked for: one row a run, one column a domain.', 'Share of the tokens from {}.'),
            'losses': ('Validation losses: one row for each run, point of training and domain.', '')}
 
@@ -115,14 +117,14 @@ def _record_set(path: Path, file: str) -> dict:
               for name, kind in _columns(path)]
     return {'@type': 'cr:RecordSet', '@id': table, 'name': table, 'description': about, 'field': fields}
 
-# %% ../nbs/94_archive.ipynb #7d8a3572
+# %% ../nbs/94_archive.ipynb #3af3d302
 CROISSANT = DATA/'replication'/'croissant.json'
 
 def _described(folder: Path) -> list[str]:
     "List the files that Croissant describes: the tables of facts, and those of each finished swarm."
     swarms = [folder/name for name in list_swarms(folder).index]
-    files = [*folder.glob('*.csv'), *(p for swarm in swarms for p in swarm.iterdir() if p.suffix in ('.parquet', '.json'))]
-    return sorted(p.relative_to(folder).as_posix() for p in files)
+    inside = [p for swarm in swarms for p in swarm.iterdir() if p.suffix in ('.parquet', '.json')]
+    return sorted(p.relative_to(folder).as_posix() for p in [*folder.glob('*.csv'), *inside])
 
 def croissant(
     folder: Path = CROISSANT.parent,  # of swarms
@@ -145,15 +147,22 @@ def croissant_text() -> str:
     "Write the description as JSON, as it lies beside the swarms."
     return json.dumps(croissant(), indent=1, ensure_ascii=False) + '\n'
 
-# %% ../nbs/94_archive.ipynb #985337bd
+# %% ../nbs/94_archive.ipynb #1dd08700
 _PARAMS = 'reproduce', 'beyond'   # files of parameters whose exhibits draw the figures
 
 def _is_exhibit(section: Section) -> bool: return section.home == 'build/ledger'
 
-def _of_exhibit(name: str, exhibits: list[str]) -> str | None:
-    "Name the exhibit that drew a figure: the longest name that the figure's begins with."
+def _stems(section: Section) -> list[str]:
+    "List what the names of an exhibit's figures begin with; one page may draw several, as its title says."
+    title = read_json(section.notebook, {'cells': [{}]}, 'a notebook')['cells'][0]['source'][0]
+    m = re.search(r'(\d+) to \w+ (\d+)', title)
+    more = range(int(m[1]) + 1, int(m[2]) + 1) if m else []
+    return [section.name, *(section.name.replace(f'_{m[1]:0>2}', f'_{k:02d}', 1) for k in more)]
+
+def _of_exhibit(name: str, stems: list[str]) -> str | None:
+    "Find the stem of a figure: the longest that its name begins with."
     stem = Path(name).stem
-    return max((e for e in exhibits if stem == e or stem.startswith(f'{e}_')), key=len, default=None)
+    return max((s for s in stems if stem == s or stem.startswith(f'{s}_')), key=len, default=None)
 
 def _inputs(section: Section, known: dict) -> tuple[list[str], list[str]]:
     "List the notebooks behind an exhibit, and the folders of the data that they read."
@@ -164,7 +173,7 @@ def _inputs(section: Section, known: dict) -> tuple[list[str], list[str]]:
 
 def _page(section: Section) -> str: return section.notebook.relative_to(ROOT).as_posix()
 
-# %% ../nbs/94_archive.ipynb #6f80af70
+# %% ../nbs/94_archive.ipynb #92c963e8
 def _ref(names) -> list[dict]:
     "Refer to things by their ids."
     return [{'@id': quote(name)} for name in names]
@@ -174,15 +183,16 @@ def _actions(names: list[str]) -> list[dict]:
     found, figures = [], [n for n in names if n.startswith('figures/')]
     for params in _PARAMS:
         known = sections(ROOT/f'nbs/params/{params}.yaml')
-        exhibits = [s for s in known.values() if _is_exhibit(s)]
-        for s in exhibits:
-            drawn = [f for f in figures if _of_exhibit(f, [e.name for e in exhibits]) == s.name]
+        stems = {stem: s.name for s in known.values() if _is_exhibit(s) for stem in _stems(s)}
+        owner = {f: stems.get(_of_exhibit(f, list(stems))) for f in figures}
+        for s in filter(_is_exhibit, known.values()):
+            drawn = [f for f in figures if owner[f] == s.name]
             behind, folders = _inputs(s, known)
             found.append({'@id': f'#{s.name}', '@type': 'CreateAction', 'name': f'make {params} ONLY={s.name}',
                           'instrument': {'@id': _page(s)}, 'object': _ref(behind + folders), 'result': _ref(drawn)})
     return found
 
-# %% ../nbs/94_archive.ipynb #1b3168aa
+# %% ../nbs/94_archive.ipynb #b5ff803c
 def _entity(root: Path, name: str) -> dict:
     "Describe one file for the crate."
     return {'@id': quote(name), '@type': 'File', 'contentSize': str((root/name).stat().st_size),
@@ -208,7 +218,7 @@ def _root_entities(cited: dict, names, folders, actions) -> list[dict]:
              'mentions': [{'@id': a['@id']} for a in actions]}
     return [about, whole]
 
-# %% ../nbs/94_archive.ipynb #b5ff803c
+# %% ../nbs/94_archive.ipynb #d3cead2f
 def _others(cited: dict) -> list[dict]:
     "Describe what the crate refers to outside of itself."
     paper = cited['references'][0]
@@ -228,7 +238,7 @@ def crate(
     context = ['https://w3id.org/ro/crate/1.1/context', {'sha256': 'https://schema.org/sha256'}]
     return {'@context': context, '@graph': graph + _others(cited)}
 
-# %% ../nbs/94_archive.ipynb #523a4f9d
+# %% ../nbs/94_archive.ipynb #0139cc33
 def _entry(name: str, data: bytes, day: str) -> zipfile.ZipInfo:
     "Describe one entry so that nothing of the machine is in it."
     entry = zipfile.ZipInfo(name, (*map(int, day.split('-')), 0, 0, 0))
@@ -250,12 +260,11 @@ def write_archive(
             packed.writestr(_entry(f'{top}/{name}', data, cited['date-released']), data)
     return out
 
-# %% ../nbs/94_archive.ipynb #d28d93fc
+# %% ../nbs/94_archive.ipynb #eebbccd2
 def damaged(
     folder: str | Path,  # an unpacked archive
 ) -> dict:               # path: 'missing' or 'changed'
     "Hold the files of an unpacked archive against its crate."
-    from regmix.files import read_json
     folder, found = Path(folder), {}
     listed = read_json(folder/CRATE, {'@graph': [{'@id': str}]}, 'an RO-Crate', 'unpack the archive again')
     for e in listed['@graph']:
@@ -265,12 +274,12 @@ def damaged(
         elif sha256_of(path) != e['sha256']: found[unquote(e['@id'])] = 'changed'
     return found
 
-# %% ../nbs/94_archive.ipynb #2e250192
+# %% ../nbs/94_archive.ipynb #44877a0a
 def main(argv: list | None = None) -> int:
     "Write the archive; or describe the swarms anew; or check an unpacked archive."
     p = argparse.ArgumentParser(prog='python -m regmix.archive', description=main.__doc__)
     p.add_argument('--out', help='the archive; default: dist/regmix-VERSION.zip')
-    p.add_argument('--croissant', action='store_true', help='write data/replication/croissant.json anew, and no archive')
+    p.add_argument('--croissant', action='store_true', help='write data/replication/croissant.json anew, no archive')
     p.add_argument('--check', metavar='FOLDER', help='hold an unpacked archive against its crate')
     a = p.parse_args(argv)
     if a.check: return _check(a.check)
