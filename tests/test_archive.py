@@ -135,3 +135,21 @@ def test_nothing_of_the_machine_is_in_the_archive(archive):
     day = tuple(map(int, citation()["date-released"].split("-")))
     assert {e.date_time for e in entries} == {(*day, 0, 0, 0)} and [e.filename for e in entries] == sorted(e.filename for e in entries)
     assert {e.external_attr >> 16 for e in entries} == {0o100644, 0o100755} and {e.compress_type for e in entries} == {zipfile.ZIP_STORED}
+
+
+# --- the checklists ---
+
+def test_every_item_of_the_checklists_has_an_answer_and_every_link_leads_somewhere():
+    from test_links import ELSEWHERE, LINK, anchors
+    page = ROOT/"book/checklists.md"
+    first, second = re.split(r"(?m)^## ", page.read_text(encoding="utf-8"))[1:]
+    for part, items in ((first, 21), (second, 32)):
+        rows = [[c.strip() for c in line.strip("|").split("|")] for line in part.splitlines() if line.startswith("| ") and not line.startswith(("| item", "| ---"))]
+        assert len(rows) == items and len({r[0] for r in rows}) == items
+        assert all(re.match(r"\*\*(Yes|No|Partly|Not applicable)\b", r[1]) for r in rows)
+        assert all(r[2] for r in rows if "Not applicable" not in r[1])
+    assert re.findall(r"(?m)^\| (\d[a-g])\.", second) == "1a 1b 1c 2a 2b 2c 2d 2e 3a 3b 3c 3d 3e 3f 3g 4a 4b 4c 5a 5b 5c 5d 5e 5f 6a 6b 6c 7a 7b 7c 8a 8b".split()
+    for link in LINK.findall(page.read_text(encoding="utf-8")):
+        if ELSEWHERE.match(link): continue
+        file, _, anchor = link.partition("#")
+        assert (page.parent/file).exists() and (not anchor or anchor in anchors(page.parent/file)), link
