@@ -42,7 +42,10 @@ def _walked(root: Path) -> list[str]:
 def _git(root: Path, *words: str) -> list[str]:
     "Ask git for a list of files."
     call = ['git', '-C', str(root), 'ls-files', '-z', *words]
-    return subprocess.run(call, capture_output=True, text=True, check=True).stdout.split('\0')[:-1]
+    try: return subprocess.run(call, capture_output=True, text=True, check=True).stdout.split('\0')[:-1]
+    except OSError: why = 'it is not installed'
+    except subprocess.CalledProcessError as e: why = ' '.join(e.stderr.split())
+    raise RuntimeError(f'{root} is a repository, and git does not list its files ({why}): mend that, or take a copy without .git')
 
 def project_files(
     root: Path = ROOT,  # of the project: a repository, or an unpacked archive

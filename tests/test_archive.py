@@ -130,6 +130,11 @@ def test_made_again_and_made_of_the_unpacked_the_archive_has_the_same_bytes(arch
     assert (tmp_path/"three.zip").read_bytes() == archive.read_bytes()
 
 
+def test_a_repository_that_git_cannot_read_is_named(tmp_path):
+    (tmp_path/".git").write_text("broken")
+    with pytest.raises(RuntimeError, match="is a repository, and git does not list its files"): project_files(tmp_path)
+
+
 def test_nothing_of_the_machine_is_in_the_archive(archive):
     with zipfile.ZipFile(archive) as packed: entries = packed.infolist()
     day = tuple(map(int, citation()["date-released"].split("-")))
