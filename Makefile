@@ -23,7 +23,7 @@ PY := "$$BIN/python"
 RUNNER := $(PY) -m regmix.runner
 export PYTHONDONTWRITEBYTECODE :=  # where it is set, each process compiles all that it imports
 
-.PHONY: help reproduce beyond mine replicate replicate-target test exercises data export evaluate bench book book-check slides outputs lab prep install clean
+.PHONY: help reproduce beyond mine replicate replicate-target test exercises data export evaluate bench book book-check slides archive outputs lab prep install clean
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
@@ -108,6 +108,9 @@ slides: $(READY) $(SITE) ## slides of the three sessions that need no network, i
 outputs: $(READY) ## run the tour, every chapter, the sessions and the walk-through in place, so that the notebooks hold their outputs; then prep
 	"$$BIN/jupyter" nbconvert --log-level ERROR --to notebook --inplace --execute nbs/tour.ipynb nbs/[0-9]*.ipynb nbs/sessions/*.ipynb nbs/walkthrough/*.ipynb
 	$(MAKE) prep
+
+archive: $(READY) ## one file to deposit, dist/regmix-VERSION.zip: code, notebooks, data, figures, and a list of them with digests (seconds)
+	@$(PY) -m regmix.archive
 
 lab: $(READY) ## open the notebooks in JupyterLab, at the tour
 	$(PY) -m jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/nbs/tour.ipynb

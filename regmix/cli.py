@@ -1069,24 +1069,44 @@ def _places(given, domains): # ['web=a', 'web=b'] -> {'web': ['a', 'b']}
     return found
 
 # %% ../nbs/95_cli.ipynb #5ada3bb1
-@_command('regmix export proposal.json --to megatron --path web=/data/web_text_document\n'
-          'regmix export proposal.json --to olmo-core --path web=pool/a/*.npy --path web=pool/b/*.npy')
-def export(
-    proposal: _argument(Path, 'A proposal, or any file with weights, per cent or tokens by domain.'),
-    to: _option(str, 'Format: see `regmix recipes`.', '--to', autocompletion=_formats),
-    path: _option(list[str], 'domain=path: where its data are; repeat, for a domain with several paths too.', '--path') = None,
-    out: _option(Path, 'File; default: standard output.', '--out', '-o') = None,
-    overwrite: _Overwrite = False,
-):
-    "Write a mixture as another trainer reads it."
-    _free(out, overwrite, proposal)
-    from regmix.files import write_file
+def _mixture_text(proposal, to, path, **given):
+    "Write one mixture as a trainer reads it."
     from regmix.proposals import load_proposal
     from regmix.recipes import export_mixture
     told = load_proposal(proposal)
+    for name, value in given.items():
+        if value is None: continue
+        raise ValueError(f'--{name} {value:g}: {proposal} is one mixture, and no schedule: leave it out')
     epochs = {d: e for d, e in (told.get('epochs') or {}).items() if e is not None}
     places, tokens = _places(path, told['mixture'].index), (told.get('settings') or {}).get('tokens')
-    text = export_mixture(told['mixture'], to, places, epochs, tokens)
+    return export_mixture(told['mixture'], to, places, epochs, tokens)
+
+def _schedule_text(proposal, to, path, tokens, **given):
+    "Write a schedule as a trainer reads it; the tokens may stand in its file."
+    from regmix.recipes import export_schedule, read_schedule
+    table, told = read_schedule(proposal)
+    return export_schedule(table, to, _places(path, table.columns), told if tokens is None else tokens, **given)
+
+@_command('regmix export proposal.json --to megatron --path web=/data/web_text_document\n'
+          'regmix export proposal.json --to olmo-core --path web=pool/a/*.npy --path web=pool/b/*.npy\n'
+          'regmix export build/schedules/ours_transitions --to nanotron --tokens 1e9 --steps 4000')
+def export(
+    proposal: _argument(Path, 'A proposal, or any file with weights, per cent or tokens by domain; or a schedule: '
+                              'its folder, a table with the column begins, or JSON with phases.'),
+    to: _option(str, 'Format: see `regmix recipes`.', '--to', autocompletion=_formats),
+    path: _option(list[str], 'domain=path: where its data are; repeat, for a domain with several paths too.', '--path') = None,
+    out: _option(Path, 'File; default: standard output.', '--out', '-o') = None,
+    tokens: _option(float, 'Of a schedule: tokens that the model will read, such as 1e9.') = None,
+    steps: _option(int, 'Of a schedule: steps of the training.') = None,
+    phase: _option(int, 'Of a schedule: one phase alone, from 1, for a trainer that reads one mixture.') = None,
+    overwrite: _Overwrite = False,
+):
+    "Write a mixture, or a schedule of mixtures, as another trainer reads it."
+    _free(out, overwrite, proposal)
+    from regmix.files import write_file
+    from regmix.recipes import is_schedule
+    write = _schedule_text if is_schedule(proposal) else _mixture_text
+    text = write(proposal, to, path, tokens=tokens, steps=steps, phase=phase)
     if out is not None: write_file(out, text)
     return {'to': to, 'out': out, 'text': text}, text if out is None else f'{out}: saved'
 
@@ -1120,7 +1140,8 @@ def recipes():
     "List the formats that `regmix export` writes, and whether they are read back (`--prior`, `sample`, `export`)."
     from regmix.recipes import list_recipes
     table = list_recipes()
-    lines = [f"{name:<10} {r['what']} Read back: {r['read back']}. Limit on passes: {r['limit on passes']}."
+    lines = [f"{name:<10} {r['what']} Read back: {r['read back']}. Limit on passes: {r['limit on passes']}. "
+             f"A schedule: {r['a schedule']}."
              for name, r in table.iterrows()]
     return table.to_dict('index'), '\n'.join(lines)
 

@@ -4,18 +4,21 @@
 
 # %% auto #0
 __all__ = ['GRID', 'RECIPES', 'rounded', 'authors_yaml', 'olmix', 'olmo_core', 'hf_datasets', 'megatron', 'megatron_core', 'nemo',
-           'litgpt', 'nanotron', 'levanter', 'streaming', 'plain_json', 'Recipe', 'list_recipes', 'export_mixture']
+           'litgpt', 'nanotron', 'levanter', 'streaming', 'check_schedule', 'first_steps', 'Phase', 'phases_of',
+           'json_phases', 'nanotron_phases', 'levanter_phases', 'streaming_phases', 'megatron_phases', 'plain_json',
+           'Recipe', 'list_recipes', 'export_mixture', 'export_schedule', 'is_schedule', 'read_schedule']
 
 # %% ../nbs/67_recipes.ipynb #a2dd24b7
 import json, shlex, warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .files import moved, unknown
-from .mixtures import PREFIX, round_to_grid
+from .files import load_result, moved, read_json, unknown
+from .mixtures import PREFIX, check_mixtures, round_to_grid
 from .optima import Proposal
 from .proposals import clean
 from .weights import domains_line, names_of_paths
@@ -245,15 +248,19 @@ def litgpt(
     return _told(rows) + _LITGPT % ''.join(f'    ({p!r}, {_decimal(w)}),\n' for _, p, w in rows)
 
 # %% ../nbs/67_recipes.ipynb #a92b64fe
-_NANOTRON = """data_stages:
-  - name: mixture
-    start_training_step: 1
+_STAGE = """  - name: %s
+    start_training_step: %d
     data:
       seed: 42
       dataset:
         dataset_folder:
 %s        dataset_weights:
 %s"""
+
+def _stage(name, step, rows):
+    "Write one stage of nanotron; its first step is 1."
+    weights = ''.join(f'          - {_decimal(w)}\n' for _, _, w in rows)
+    return _STAGE % (name, step, _listed([p for _, p, _ in rows], 10), weights)
 
 def nanotron(
     mixture: pd.Series,          # (d,) weights by domain
@@ -262,10 +269,13 @@ def nanotron(
 ) -> str:
     "Write the data stage of a nanotron configuration."
     rows = _shared(mixture, paths, '')
-    weights = ''.join(f'          - {_decimal(w)}\n' for _, _, w in rows)
-    return _told(rows) + _NANOTRON % (_listed([p for _, p, _ in rows], 10), weights)
+    return f"{_told(rows)}data_stages:\n{_stage('mixture', 1, rows)}"
 
 # %% ../nbs/67_recipes.ipynb #19de85b6
+def _configs(domains, at) -> str:
+    "Write where levanter finds each source."
+    return ''.join(f'    {_quoted(d)}:\n      train_urls:\n{_listed(at[d], 8)}' for d in domains)
+
 def levanter(
     mixture: pd.Series,          # (d,) weights by domain
     paths: Mapping = None,       # domain: JSON lines, or a list; default: data/<domain>/*.jsonl
@@ -273,24 +283,179 @@ def levanter(
 ) -> str:
     "Write the sources and weights of a levanter configuration."
     used, at = _used(mixture), _paths(mixture, paths, '/*.jsonl')
-    configs = ''.join(f'    {_quoted(d)}:\n      train_urls:\n{_listed(at[d], 8)}' for d in used.index)
     weights = ''.join(f'    {_quoted(d)}: {_decimal(w)}\n' for d, w in used.items())
-    return f'data:\n  configs:\n{configs}  train_weights:\n{weights}'
+    return f'data:\n  configs:\n{_configs(used.index, at)}  train_weights:\n{weights}'
 
 # %% ../nbs/67_recipes.ipynb #9140bf6d
+def _streams(rows, indent: int) -> tuple[str, dict]:
+    "Write the streams of llm-foundry; say which domain each belongs to, where its name does not."
+    several, pad = [d for d, _, _ in rows], ' ' * indent
+    names = [d if several.count(d) == 1 else f'{d}: {p}' for d, p, _ in rows]
+    text = ''.join(f'{pad}{_quoted(n)}:\n{pad}  local: {_quoted(p)}\n{pad}  proportion: {_decimal(w)}\n'
+                   for n, (_, p, w) in zip(names, rows))
+    return text, {n: d for n, (d, _, _) in zip(names, rows) if n != d}
+
 def streaming(
     mixture: pd.Series,          # (d,) weights by domain
     paths: Mapping = None,       # domain: folder of MDS shards, or a list; default: data/<domain>
     repetition: Mapping = None,  # not used
 ) -> str:
     "Write the streams of llm-foundry."
-    rows = _shared(mixture, paths, '')
-    several = [d for d, _, _ in rows]
-    names = [d if several.count(d) == 1 else f'{d}: {p}' for d, p, _ in rows]
-    streams = ''.join(f'      {_quoted(name)}:\n        local: {_quoted(p)}\n        proportion: {_decimal(w)}\n'
-                      for name, (_, p, w) in zip(names, rows))
-    told = {n: d for n, (d, _, _) in zip(names, rows) if n != d}
+    streams, told = _streams(_shared(mixture, paths, ''), 6)
     return (domains_line(told) if told else '') + f'train_loader:\n  dataset:\n    streams:\n{streams}'
+
+# %% ../nbs/67_recipes.ipynb #6e5c1a02
+def _check_begins(index, name) -> np.ndarray:   # (stages,) shares of training
+    "Read where stages begin, or raise ValueError."
+    begins = pd.to_numeric(pd.Series(index), errors='coerce').to_numpy(float)
+    if not len(begins): raise ValueError(f'{name}: has no stages')
+    strange = index[~np.isfinite(begins)]
+    if len(strange):
+        raise ValueError(f'{name}: the index must say at which share of training a stage begins, '
+                         f'and {strange[0]!r} is no number')
+    if begins[0] != 0:
+        raise ValueError(f'{name}: the first stage begins at {begins[0]:g}, not at 0: say what is read before')
+    if (np.diff(begins) <= 0).any() or begins[-1] >= 1:
+        given = ', '.join(f'{b:g}' for b in begins)
+        raise ValueError(f'{name}: the stages begin at {given}; give rising shares of training below 1')
+    return begins
+
+# %% ../nbs/67_recipes.ipynb #6e5c1a03
+def check_schedule(
+    schedule: pd.DataFrame,   # stages x domains; index: the share of training at which each begins, from 0
+    name: str = 'schedule',   # what to call it in messages
+) -> pd.DataFrame:            # the same with clean types; index `begins`
+    "Return a schedule with clean types, or raise ValueError saying what is wrong with it."
+    begins = _check_begins(schedule.index, name)
+    rows = schedule.set_axis([f'from {b:g}' for b in begins])
+    try: weights = check_mixtures(rows, seeds=(0, 1))   # the same mixture twice is no mistake
+    except ValueError as e: raise ValueError(f'{name}: {e}') from None
+    return weights.set_axis(pd.Index(begins, name='begins'))
+
+def first_steps(
+    schedule: pd.DataFrame,   # as in `check_schedule`
+    steps: int,               # of training
+) -> np.ndarray:              # (stages,) the first step of each stage, from 0
+    "Say at which step each stage begins: the nearest whole one."
+    first = np.rint(schedule.index.to_numpy(float) * steps).astype(int)
+    if (np.diff(np.append(first, steps)) < 1).any():
+        raise ValueError(f'{len(first)} stages in {steps} steps: a stage would have none; '
+                         'train for longer or take fewer stages')
+    return first
+
+# %% ../nbs/67_recipes.ipynb #6e5c1a06
+@dataclass(frozen=True)
+class Phase:
+    "One stage of a schedule, as a trainer reads it."
+    number: int          # from 1
+    begins: float        # share of training
+    weights: pd.Series   # (d,) multiples of `GRID` that sum to 1, zeros too
+    tokens: int | None   # that it reads, if the length of training is known
+    step: int | None     # its first step, from 0, if the number of steps is known
+
+def _whole(name: str, value):
+    "Read a number of tokens or steps, or raise ValueError."
+    if value is None: return
+    if isinstance(value, int | float) and 1 <= value < 2 ** 63 and value == int(value): return int(value)
+    raise ValueError(f'{name} are {str(value)[:40]!r}: give a whole number, at least 1')
+
+def phases_of(
+    schedule: pd.DataFrame,    # as in `check_schedule`
+    tokens: int = None,        # that the model will read
+    steps: int = None,         # of training
+) -> list[Phase]:
+    "Cut a training into the phases of a schedule."
+    table, tokens, steps = check_schedule(schedule), _whole('tokens', tokens), _whole('steps', steps)
+    first = None if steps is None else first_steps(table, steps)
+    begins = table.index.to_numpy() if first is None else first / steps
+    reads = None if tokens is None else np.diff(np.rint(np.append(begins, 1) * tokens).astype(np.int64))
+    if reads is not None and (reads < 1).any(): raise ValueError(f'{len(table)} stages in {tokens} tokens: '
+                                                                 'a stage would have none')
+    return [Phase(i + 1, float(b), rounded(row), None if reads is None else int(reads[i]),
+                  None if first is None else int(first[i])) for i, (b, row) in enumerate(table.iterrows())]
+
+# %% ../nbs/67_recipes.ipynb #6e5c1a09
+def _as_json(phase: Phase) -> dict:
+    "What JSON holds of a phase."
+    known = {'begins': phase.begins, 'tokens': phase.tokens, 'step': phase.step}
+    weights = {d: float(_decimal(w)) for d, w in phase.weights.items()}
+    return {k: v for k, v in known.items() if v is not None} | {'weights': weights}
+
+def json_phases(
+    phases: list[Phase],
+    paths: Mapping = None,       # not used
+) -> str:
+    "Write a JSON object with the list `phases`."
+    tokens = {'tokens': sum(p.tokens for p in phases)} if phases[0].tokens else {}
+    return json.dumps(tokens | {'phases': [_as_json(p) for p in phases]}, indent=1, ensure_ascii=False) + '\n'
+
+# %% ../nbs/67_recipes.ipynb #6e5c1a0c
+def _rows(phases, paths, ending) -> list[tuple[Phase, list]]:
+    "Give each phase the (domain, path, weight) of what it reads."
+    return [(p, _shared(p.weights, paths, ending)) for p in phases]
+
+def nanotron_phases(
+    phases: list[Phase],
+    paths: Mapping = None,   # as in `nanotron`
+) -> str:
+    "Write the data stages of a nanotron configuration."
+    found = _rows(phases, paths, '')
+    told = _told([row for _, rows in found for row in rows])
+    return f"{told}data_stages:\n{''.join(_stage(f'phase {p.number}', p.step + 1, rows) for p, rows in found)}"
+
+_BLOCKS = '# each step below times the sequences of a batch: a multiple of mixture_block_size (2048, unless set)\n'
+
+def _pair(step: int, weights) -> str:
+    "Write from which step on some weights hold."
+    lines = [f'{_quoted(d)}: {_decimal(w)}\n' for d, w in weights.items()]
+    return f"    - - {step}\n      - {'        '.join(lines)}"
+
+def levanter_phases(
+    phases: list[Phase],
+    paths: Mapping = None,   # as in `levanter`
+) -> str:
+    "Write the sources of a levanter configuration, and its weights from step to step."
+    at, used = _paths(phases[0].weights, paths, '/*.jsonl'), [_used(p.weights) for p in phases]
+    read = [d for d in phases[0].weights.index if any(d in u for u in used)]
+    pairs = ''.join(_pair(p.step, u) for p, u in zip(phases, used))
+    return f'data:\n  configs:\n{_configs(read, at)}  train_weights:\n    {_BLOCKS}{pairs}'
+
+# %% ../nbs/67_recipes.ipynb #6e5c1a0f
+_CURRICULUM = """max_duration: %dtok
+train_loader:
+  dataset:
+    streams:
+%scallbacks:
+  curriculum_learning:
+    duration: %dtok
+    schedule:
+%s"""
+
+def streaming_phases(
+    phases: list[Phase],
+    paths: Mapping = None,   # as in `streaming`
+) -> str:
+    "Write the streams of llm-foundry, and its curriculum."
+    found = _rows(phases, paths, '')
+    texts = [_streams(rows, 6 if p.number == 1 else 12) for p, rows in found]
+    told = {n: d for _, names in texts for n, d in names.items()}
+    later = ''.join(f'      - duration: {p.tokens}tok\n        dataset:\n          streams:\n{text}'
+                    for p, (text, _) in list(zip(phases, texts))[1:])
+    total = sum(p.tokens for p in phases)
+    return (domains_line(told) if told else '') + _CURRICULUM % (total, texts[0][0], phases[0].tokens, later)
+
+def megatron_phases(
+    phases: list[Phase],
+    paths: Mapping = None,   # as in `megatron`
+) -> str:                    # lines of a shell script
+    "Write Megatron's blend for each phase."
+    found = _rows(phases, paths, '_text_document')
+    ends = ','.join(str(p.step) for p in phases[1:])
+    lines = [f"phase_{p.number}=(--data-path {' '.join(_turns(rows, shlex.quote))})\n" for p, rows in found]
+    return ('# Megatron saves and ends at each transition. Start it with "${transitions[@]}" "${phase_1[@]}",\n'
+            '# then again with phase_2 in the place of phase_1, and so on.\n'
+            f"transitions=(--phase-transition-iterations {ends})\n{''.join(lines)}"
+            f"{_told([row for _, rows in found for row in rows])}")
 
 # %% ../nbs/67_recipes.ipynb #fe4d3ba3
 def plain_json(
@@ -312,6 +477,8 @@ class Recipe:
     keeps: bool = False      # whether the recipe keeps that limit
     read_back: bool = True   # whether `read_weights` reads it
     comment: str = '#'       # begins a comment, if the format has any
+    phases: Callable = None  # writes a schedule, if the trainer reads one: takes phases and paths
+    unit: str = ''           # what it counts phases in: 'steps', 'tokens', or '' for whatever is known
 
     def __call__(self, *args, **kwargs) -> str: return self.write(*args, **kwargs)
 
@@ -324,20 +491,21 @@ RECIPES = {
     'olmix': Recipe(olmix, 'repetition_factor', keeps=True),
     'olmo-core': Recipe(olmo_core, 'max_repetition_ratio', keeps=True),
     'datasets': Recipe(hf_datasets, 'repeats, and ends with the first used up', '.py', keeps=True),
-    'megatron': Recipe(megatron, 'none', '.sh', comment=''),
+    'megatron': Recipe(megatron, 'none', '.sh', comment='', phases=megatron_phases, unit='steps'),
     'mcore': Recipe(megatron_core, 'none', '.json', comment=''),
     'nemo': Recipe(nemo, 'none', '.py'),
     'litgpt': Recipe(litgpt, 'once: ends with the first used up', '.py'),
-    'nanotron': Recipe(nanotron, 'none'),
-    'levanter': Recipe(levanter, 'none'),
-    'streaming': Recipe(streaming, 'none'),
-    'json': Recipe(plain_json, 'none', '.json', comment=''),
+    'nanotron': Recipe(nanotron, 'none', phases=nanotron_phases, unit='steps'),
+    'levanter': Recipe(levanter, 'none', phases=levanter_phases, unit='steps'),
+    'streaming': Recipe(streaming, 'none', phases=streaming_phases, unit='tokens'),
+    'json': Recipe(plain_json, 'none', '.json', comment='', phases=json_phases),
 }
 
 def list_recipes() -> pd.DataFrame: # index the formats' names
-    "Tabulate the formats: what each is, whether it is read back, and what becomes of a limit on passes."
-    rows = {name: {'what': r.what, 'read back': 'yes' if r.read_back else 'no', 'limit on passes': r.limit}
-            for name, r in RECIPES.items()}
+    "Tabulate the formats: what each is, whether it is read back, what becomes of a limit on passes and of a schedule."
+    def of(r): return f"yes{f', in {r.unit}' if r.unit else ''}" if r.phases else 'one phase a file'
+    rows = {name: {'what': r.what, 'read back': 'yes' if r.read_back else 'no', 'limit on passes': r.limit,
+                   'a schedule': of(r)} for name, r in RECIPES.items()}
     return pd.DataFrame(rows).T.rename_axis('format')
 
 # %% ../nbs/67_recipes.ipynb #8169093c
@@ -366,6 +534,12 @@ def _check_passes(repetition, tokens):
 _TRAINERS = {'llm-foundry': 'streaming', 'mosaicml': 'streaming', 'megatron-lm': 'megatron', 'megatron-core': 'mcore',
              'olmo': 'olmo-core', 'huggingface': 'datasets', 'hf': 'datasets'}   # a trainer's name: our format
 
+def _recipe(to: str) -> Recipe:
+    "Find a format by its name."
+    if to.lower() in _TRAINERS: raise ValueError(f'no format {to!r}; what it reads is called {_TRAINERS[to.lower()]!r}')
+    if to not in RECIPES: raise unknown('format', to, RECIPES)
+    return RECIPES[to]
+
 def export_mixture(
     mixture: pd.Series | Proposal,  # weights by domain, or a proposal, which knows how often a domain is read
     to: str,                        # a name in `RECIPES`
@@ -374,12 +548,106 @@ def export_mixture(
     tokens: float = None,           # that the model will read; written as a comment where the format has comments
 ) -> str:
     "Write a mixture in the words of a trainer; what the recipe cannot hold is said in a note."
-    if to.lower() in _TRAINERS: raise ValueError(f'no format {to!r}; what it reads is called {_TRAINERS[to.lower()]!r}')
-    if to not in RECIPES: raise unknown('format', to, RECIPES)
+    recipe = _recipe(to)
     if isinstance(mixture, Proposal): mixture, repetition = mixture.mixture, mixture.epochs.dropna().to_dict()
     _check_passes(repetition, tokens)
     weights = clean(mixture)
     for note in _notes(weights, to, repetition, tokens): warnings.warn(note, stacklevel=2)
-    text = RECIPES[to](weights, paths=paths, repetition=repetition)
-    mark = RECIPES[to].comment
+    text, mark = recipe(weights, paths=paths, repetition=repetition), recipe.comment
     return f'{mark} for a training of {tokens:,.0f} tokens\n{text}' if tokens and mark else text
+
+# %% ../nbs/67_recipes.ipynb #6e5c1a11
+def _one_phase(found: list[Phase], phase: int) -> Phase:
+    "Pick a phase by its number."
+    if phase in range(1, len(found) + 1): return found[phase - 1]
+    raise ValueError(f'no phase {phase}: the schedule has {len(found)}, counted from 1 (phase=, --phase)')
+
+def _refuse_no_phases(to: str, recipe: Recipe, found: list[Phase]):
+    "Raise ValueError if a format holds no schedule, or wants to know more."
+    if recipe.phases is None:
+        held = ', '.join(name for name, r in RECIPES.items() if r.phases)
+        raise ValueError(f'{to!r} reads one mixture, and the schedule has {len(found)} phases: '
+                         f'write each by itself (phase=1, --phase 1), or choose from {held}')
+    if recipe.unit == 'steps' and found[0].step is None:
+        raise ValueError(f'{to!r} counts in steps: give how many the training has (steps=, --steps)')
+    if recipe.unit == 'tokens' and found[0].tokens is None:
+        raise ValueError(f'{to!r} counts in tokens: give how many the model will read (tokens=, --tokens)')
+
+# %% ../nbs/67_recipes.ipynb #6e5c1a12
+def _say_once(notes):
+    "Say each note once, where several phases have the same."
+    for note in dict.fromkeys(notes): warnings.warn(note, stacklevel=3)
+
+def export_schedule(
+    schedule: pd.DataFrame,    # stages x domains; index: the share of training at which each begins
+    to: str,                   # a name in `RECIPES`
+    paths: Mapping = None,     # domain: where its data are, or a list of such places
+    tokens: int = None,        # that the model will read
+    steps: int = None,         # of training
+    phase: int = None,         # one of them alone, from 1: for a trainer that reads no phases
+) -> str:
+    "Write a schedule in the words of a trainer; what the recipe cannot hold is said in a note."
+    recipe, found, table = _recipe(to), phases_of(schedule, tokens, steps), check_schedule(schedule)
+    if phase is not None or len(found) == 1:
+        one = _one_phase(found, 1 if phase is None else phase)
+        return export_mixture(table.iloc[one.number - 1], to, paths, tokens=one.tokens)
+    _refuse_no_phases(to, recipe, found)
+    gone = [f'phase {p.number}: {note}' for p, (_, row) in zip(found, table.iterrows())
+            for note in _notes(clean(row), to, None, None)]
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        text = recipe.phases(found, paths)
+    _say_once([*gone, *(str(note.message) for note in said)])
+    if not tokens or not recipe.comment: return text
+    return f'{recipe.comment} for a training of {tokens:,.0f} tokens\n{text}'
+
+# %% ../nbs/67_recipes.ipynb #6e5c1a15
+_FORM = {'phases': [{'begins': float, 'weights': {str: float}}], 'tokens?': float}
+
+def _json_schedule(path: Path) -> pd.DataFrame:
+    "Read the phases of a JSON file."
+    told = read_json(path, _FORM, 'a schedule', 'give {"phases": [{"begins": 0, "weights": {"web": 1}}]}')
+    first = told['phases'][0]['weights'] if told['phases'] else {}
+    for i, p in enumerate(told['phases']):
+        other = sorted(set(p['weights']) ^ set(first))
+        if other:
+            raise ValueError(f'{path}: phases 1 and {i + 1} have other domains ({", ".join(other)}): '
+                             'write 0 for what is not read')
+    weights = [p['weights'] for p in told['phases']]
+    return pd.DataFrame(weights, [p['begins'] for p in told['phases']], columns=list(first), dtype=float)
+
+def _table_schedule(path: Path) -> pd.DataFrame:
+    "Read a table with the column `begins`."
+    from regmix.tables import as_numbers, read_cells
+    cells = read_cells(path)
+    return as_numbers(cells, [f'line {n}' for n in cells.index], path)[0].set_index('begins')
+
+def _result_schedule(folder: Path) -> pd.DataFrame:
+    "Read what stage 33 wrote."
+    full = folder.resolve()
+    return load_result(full.parent.name, full.name, full.parent.parent).table('schedule').set_index('begins')
+
+# %% ../nbs/67_recipes.ipynb #6e5c1a16
+_SCHEDULES = {'.json': _json_schedule, **dict.fromkeys(('.csv', '.tsv', '.txt', '.jsonl', '.parquet'), _table_schedule)}
+
+def is_schedule(
+    path: str | Path,
+) -> bool:
+    "Tell whether a file or a folder holds a schedule, and not one mixture."
+    path = Path(path)
+    if path.is_dir(): return (path/'schedule.parquet').is_file()
+    if not path.is_file() or path.suffix.lower() not in _SCHEDULES: return False
+    try:
+        if path.suffix.lower() == '.json': return isinstance(found := read_json(path), dict) and 'phases' in found
+        from regmix.tables import read_cells
+        return 'begins' in read_cells(path).columns
+    except (ValueError, RecursionError): return False   # whoever reads it as a mixture will say what is wrong
+
+def read_schedule(
+    path: str | Path,   # a result of stage 33, a table with the column `begins`, or JSON with `phases`
+) -> tuple[pd.DataFrame, int | None]:   # stages x domains, index `begins`; tokens, if the file says how many
+    "Read a schedule, or raise ValueError naming what is at fault."
+    path = Path(path)
+    read = _result_schedule if path.is_dir() else _SCHEDULES[path.suffix.lower()]
+    table = check_schedule(read(path), str(path))
+    return table, read_json(path).get('tokens') if path.suffix.lower() == '.json' else None

@@ -421,7 +421,7 @@ BLOCKS = {  # what opens a block of `whole_file` or `whole_folder`: the test tha
     'corpora.build_corpus': 'test_corpora', 'corpora.filter_corpus': 'as build_corpus',
     'models.export': 'test_models, where it fails', 'tasks._publish': 'as save_swarm',
     'cli._write_mixtures': 'as save_swarm', 'proxies.save_checkpoint': 'as write_file',
-    'training.save_weights': 'as write_file', 'training._replace': 'test_training'}
+    'training.save_weights': 'as write_file', 'training._replace': 'test_training', 'archive.write_archive': 'as write_file'}
 DIRECT = {  # what writes otherwise, and where to
     **dict.fromkeys(('choice._write_table', 'swarms.save_swarm', 'files.write_tables', 'models.export', 'tasks._write',
                      'tasks._publish', 'corpora._write_tokenizer', 'corpora._write_rows', 'corpora._filter_domain',

@@ -23,6 +23,8 @@ WITHOUT = {   # module: what is not imported with it
     "regmix.planning": "torch",
     "regmix.exercises": "torch scipy sklearn lightgbm matplotlib numba papermill",
     "regmix.claims": "torch sklearn lightgbm matplotlib numba papermill",
+    "regmix.archive": "torch sklearn lightgbm matplotlib numba papermill",
+    "regmix.recipes": "torch lightgbm matplotlib numba papermill",
 }
 IMPORT_EACH = """
 import importlib, json, os, sys

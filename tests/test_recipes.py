@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from regmix.cli import app
 from regmix.proposals import clean, load_proposal
-from regmix.recipes import RECIPES, export_mixture, rounded
+from regmix.recipes import RECIPES, export_mixture, export_schedule, rounded
 
 
 def blend(items):
@@ -185,3 +185,103 @@ def test_a_trainer_named_in_other_words_is_led_to_its_format(tmp_path):
     for name in ("web page", "data.mix.web page"):   # with or without what all names of a table's columns begin with
         found = CliRunner().invoke(app, ["export", str(tmp_path/"mix.json"), "--to", "megatron", "--path", f"{name}=/d/w"])
         assert "--data-path 0.7 /d/w 0.3 " in found.stdout
+
+
+# --- schedules ---
+
+def phases_in(to, text, tokens, steps):
+    "Parse a schedule by its trainer's grammar: where each phase begins, as a share, and its weights by domain."
+    data = None if to == "megatron" else yaml.safe_load(text)
+    name = {"nanotron": "data/", "streaming": "data/"}.get(to, "")
+    if to == "json":
+        assert sum(p["tokens"] for p in data["phases"]) == data["tokens"] == tokens
+        return [(p["step"] / steps, p["weights"]) for p in data["phases"]]
+    if to == "levanter":
+        assert {d for _, w in data["data"]["train_weights"] for d in w} == set(data["data"]["configs"])
+        return [(step / steps, w) for step, w in data["data"]["train_weights"]]
+    if to == "nanotron":
+        assert len({s["name"] for s in data["data_stages"]}) == len(data["data_stages"]) and data["data_stages"][0]["start_training_step"] == 1
+        sets = [s["data"]["dataset"] for s in data["data_stages"]]
+        found = [{f.removeprefix(name): w for f, w in zip(s["dataset_folder"], s["dataset_weights"], strict=True)} for s in sets]
+        return [((s["start_training_step"] - 1) / steps, w) for s, w in zip(data["data_stages"], found)]
+    if to == "streaming":
+        curriculum = data["callbacks"]["curriculum_learning"]
+        lengths = [int(t.removesuffix("tok")) for t in [curriculum["duration"], *(s["duration"] for s in curriculum["schedule"])]]
+        assert f"{sum(lengths)}tok" == data["max_duration"] == f"{tokens}tok" and min(lengths) > 0
+        sets = [data["train_loader"]["dataset"], *(s["dataset"] for s in curriculum["schedule"])]
+        found = [{s["local"].removeprefix(name): s["proportion"] for s in d["streams"].values()} for d in sets]
+        return [(sum(lengths[:i]) / tokens, w) for i, w in enumerate(found)]
+    lines = dict(line.split("=", 1) for line in text.splitlines() if line[0] != "#")
+    words = {k: shlex.split(v.strip("()")) for k, v in lines.items()}
+    assert words["transitions"][0] == "--phase-transition-iterations"
+    begins = [0, *map(int, words.pop("transitions")[1].split(","))]
+    found = [{d.removesuffix("_text_document").removeprefix("data/"): w for d, w in blend(w[1:]).items()} for w in words.values()]
+    return [(b / steps, w) for b, w in zip(begins, found, strict=True)]
+
+
+@settings(max_examples=3, deadline=None)
+@given(seed=st.integers(0, 10_000), d=st.integers(2, 8), n=st.integers(2, 6), steps=st.integers(60, 5000))
+def test_every_trainer_of_phases_gets_the_schedule(seed, d, n, steps):
+    rng = np.random.default_rng(seed)
+    begins = [0.0, *sorted(rng.choice(np.arange(1, 20), n - 1, replace=False) / 20)]
+    names = [name for name in NAMES if "/" not in name]
+    schedule = pd.DataFrame(rng.dirichlet(np.full(d, 0.3), n), begins, rng.permutation(names)[:d])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for to in (to for to, r in RECIPES.items() if r.phases):
+            found = phases_in(to, export_schedule(schedule, to, tokens=64 * steps, steps=steps), 64 * steps, steps)
+            assert len(found) == n, to
+            for (begin, weights), (share, row) in zip(found, schedule.iterrows()):
+                assert abs(begin - share) <= 0.5 / steps + 1e-9 and abs(sum(weights.values()) - 1) < 1e-9, to
+                assert (pd.Series(weights).reindex(row.index, fill_value=0.0) - row).abs().max() < 1e-6, to
+        for to in (to for to, r in RECIPES.items() if not r.phases):
+            with pytest.raises(ValueError, match=f"'{to}' reads one mixture, and the schedule has {n} phases.*--phase 1"): export_schedule(schedule, to)
+            assert parsed(to, export_schedule(schedule, to, phase=n)) == parsed(to, export_mixture(schedule.iloc[-1], to))
+
+
+STAGES = pd.DataFrame({"web": [0.7, 0.25], "code": [0.3, 0.25], "law": [0.0, 0.5]}, [0, 0.25])
+
+
+def test_a_phase_says_what_is_rounded_away_and_divided_once():
+    tiny = STAGES.assign(rare=[7e-8, 0.0])
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        text = export_schedule(tiny, "nanotron", {"web": ["/a/1", "/b/1"]}, tokens=1e9, steps=100)
+    assert [str(n.message).partition(",")[0] for n in notes] == ["phase 1: rounded away", "'web': the weight was divided equally among several paths; change that if one is larger"]
+    assert text.startswith("# for a training of 1,000,000,000 tokens\n") and '# domains: {' in text
+
+
+@pytest.mark.parametrize("given, why", [
+    (dict(to="nanotron"), "'nanotron' counts in steps.*--steps"), (dict(to="streaming", steps=9), "'streaming' counts in tokens.*--tokens"),
+    (dict(to="json", steps=1), "2 stages in 1 steps"), (dict(to="json", tokens=1), "2 stages in 1 tokens"), (dict(to="json", steps=0), "steps are '0'"),
+    (dict(to="json", tokens=float("nan")), "tokens are 'nan'"), (dict(to="json", phase=3), "no phase 3: the schedule has 2"), (dict(to="json", phase=0), "no phase 0"),
+    (dict(to="llm-foundry"), "is called 'streaming'"), (dict(to="json", paths={"lwa": "x"}, phase=1), None), (dict(to="nanotron", steps=9, paths={"lwa": "x"}), "no domain 'lwa'")])
+def test_what_cannot_be_a_schedule_of_a_trainer_is_refused(given, why):
+    if why is None: return export_schedule(STAGES, **given)   # JSON has no paths
+    with pytest.raises(ValueError, match=why): export_schedule(STAGES, **given)
+
+
+def test_the_shell_writes_schedules(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = CliRunner()
+    def ask(line, code=0):
+        found = run.invoke(app, ["export", *line.split()])
+        assert found.exit_code == code, found.output
+        return found.stdout if code == 0 else found.stderr
+    from regmix.files import save_result
+    save_result("schedules", "mine", {"schedule": STAGES.rename_axis("begins").reset_index()}, {}, tmp_path)
+    STAGES.rename_axis("begins").to_csv("s.csv")
+    ask("schedules/mine --to json --tokens 1e6 --out s.json")
+    (tmp_path/"m.json").write_text('{"web": 0.7, "code": 0.3}')
+    wanted = ask("s.csv --to streaming --tokens 1e6 --path law=/d/law")
+    assert wanted == ask("schedules/mine --to streaming --tokens 1e6 --path law=/d/law") == ask("s.json --to streaming --path law=/d/law")
+    assert "duration: 750000tok" in wanted and 'local: "/d/law"' in wanted
+    assert "max_repetition_ratio" in ask("s.csv --to olmo-core --phase 2")
+    assert "m.json is one mixture, and no schedule: leave it out" in ask("m.json --to json --phase 1", 2)
+    assert "write each by itself (--phase 1)" in ask("s.csv --to olmix", 2)
+    (tmp_path/"bad.csv").write_text("begins,web,code\n0,0.5,0.5\n0.5,0.9,x\n")
+    (tmp_path/"late.csv").write_text("begins,web\n0.1,1\n")
+    (tmp_path/"bad.json").write_text('{"phases": [{"begins": 0, "weights": {"web": "1"}}]}')
+    assert "bad.csv" in (said := ask("bad.csv --to json", 2)) and "'x'" in said and "'code'" in said
+    assert "late.csv: the first stage begins at 0.1, not at 0" in ask("late.csv --to json", 2)
+    assert 'bad.json: is not a schedule' in ask("bad.json --to json", 2)
