@@ -416,7 +416,8 @@ def _would_take(table, corpus, out, config, asked):
     return told | {'dry_run': True}, '\n'.join([*_cost_lines(told), left])
 
 # %% ../nbs/95_cli.ipynb #7c1d6e03
-_SETTINGS = ('model', 'tokens', 'lr', 'batch', 'context', 'evals', 'eval_tokens', 'n_jobs', 'device', 'repeats', 'seed')
+_SETTINGS = ('model', 'tokens', 'lr', 'batch', 'context', 'evals', 'eval_tokens', 'n_jobs', 'device', 'repeats', 'seed',
+             'simulate_epochs')
 
 @contextlib.contextmanager
 def _said_of_options():
@@ -433,6 +434,12 @@ def _check_runs(table, path):
     from regmix.files import safe_name
     for run in table.index: safe_name(f'{path}: run', run)
 
+# %% ../nbs/95_cli.ipynb #9e51a0e2
+def _planned(given):
+    "Read the tokens of a planned run: one number, or {domain: tokens}, in which the others keep their text."
+    found = _by_domain(given, '--simulate-epochs', float) or 0
+    return {'*': 0.0} | found if isinstance(found, dict) else found
+
 # %% ../nbs/95_cli.ipynb #f92000ff
 @_command('regmix train mixtures.csv my_text --out swarm --model 80K --tokens 200000')
 def train(
@@ -447,6 +454,9 @@ def train(
     context: _Context = 256,
     evals: _Evals = 5,
     eval_tokens: _EvalTokens = 2048,
+    simulate_epochs: _option(list[str], 'Tokens of the planned run: each domain is cut until these models repeat it as '
+                                        'often as that run will; domain=TOKENS cuts one domain. May be given again.',
+                             '--simulate-epochs') = None,
     jobs: _Jobs = None,
     device: _Device = None,
     repeats: _option(int, 'Models of each mixture, named <run>-<seed>, with seeds from --seed on: '
@@ -471,7 +481,8 @@ def train(
         with _said_of_options():
             table, seeds = repeat_runs(table, repeats, seed) if repeats != 1 else (table, None)
             config = TrainConfig(model=model, tokens=tokens, lr=lr, batch=batch, context=context,
-                                 evals=evals, eval_tokens=eval_tokens, seed=seed)
+                                 evals=evals, eval_tokens=eval_tokens, seed=seed,
+                                 simulate_epochs=_planned(simulate_epochs))
             corpus = _corpus(source, corpora, vocab_size, max_bytes, text_field, domain_field, valid_fraction,
                              split_by, tokenizer, eos)
             asked = dict(seeds=seeds, n_jobs=jobs, device=device, overwrite=overwrite, add=add)
