@@ -1001,6 +1001,16 @@ def _full_names(limits, domains): # {'web': (0, 0.5)} -> {'mix/web': (0, 0.5)}
     if twice: raise ValueError(f'--bound: {" and ".join(map(repr, twice))} name one domain: give it once')
     return {full[d]: limit for d, limit in limits.items()}
 
+# %% ../nbs/95_cli.ipynb #9e51a0e5
+def _counting_repeats(fit, path, tokens, decay):
+    "Have the laws of a fit count repeated text for less, given the tokens at hand and those to be read."
+    if path is None or tokens is None:
+        raise ValueError('--repeat-decay is for text that is read again: give --available and --tokens with it')
+    from regmix.repetition import discounted
+    hand = _asked_tokens(fit, path, tokens, 4.0)['available'].reindex(fit.domains)
+    try: return discounted(fit, (hand / tokens).fillna(float('inf')), decay)
+    except ValueError as e: raise ValueError(f'--repeat-decay {decay:g}: {e}'.replace('decay out', 'option out')) from None
+
 # %% ../nbs/95_cli.ipynb #b56cddf8
 @_command('regmix propose fit --prior prior.json --kl 0.05 --out proposal.json\n'
           'regmix propose fit --available tokens.json --tokens 1e9 --max-epochs 4 --bound web=0.1:0.6 '
@@ -1016,6 +1026,8 @@ def propose(
     available: _option(Path, 'Tokens at hand by domain: a file, or the folder of a corpus or a swarm.') = None,
     tokens: _option(float, 'Tokens that the model will read, such as 1e9.') = None,
     max_epochs: _option(float, 'Most times that a domain may be read.') = 4.0,
+    repeat_decay: _option(float, 'Count repeated text for less: all repeats of a domain are worth at most so many times '
+                                 'its fresh text (15 in Muennighoff et al., 2023); with --available and --tokens.') = None,
     bound: _option(list[str], "domain=low:high, domain=:high, domain=low: or domain=weight; 'dclm:*=:0.5' limits a sum; "
                               "repeat.") = None,
     floor: _option(float, 'Least weight of every domain.') = 0.0,
@@ -1040,6 +1052,7 @@ def propose(
     from regmix.choice import load_fit
     from regmix.proposals import caveats, propose_fit, proposal_as_json, save_proposal
     known = load_fit(fit)
+    if repeat_decay is not None: known = _counting_repeats(known, available, tokens, repeat_decay)
     asked = _asked(known, _full_names(limits, known.domains), counted, kl, guard, worst, seed)
     besides = _asked_besides(within, floor, keep_ratios, extrapolate, scale)
     asked |= _asked_tokens(known, available, tokens, max_epochs) | _asked_prior(known, prior) | besides
@@ -1050,6 +1063,7 @@ def propose(
     found = propose_fit(known, **asked)
     _note_unused(found, {'--kl': kl, '--guard': guard is not None, '--worst': worst})
     if kept is not None: besides |= {'keep': keep, 'kept': kept.to_dict()}
+    if repeat_decay is not None: besides |= {'repeat_decay': repeat_decay}
     settings = {'kl': kl, 'max_epochs': max_epochs, 'tokens': tokens, 'bound': bound or [], 'importance': counted,
                 'guard': guard, 'worst': worst, 'seed': seed} | besides
     more = _origin(known, fit, asked, settings, stability)
