@@ -116,7 +116,7 @@ def discounted(
     return new
 
 # %% ../nbs/59_repetition.ipynb #9e520015
-DECAYS = tuple(np.geomspace(0.5, 128, 17).round(2))   # of R*, each 1.41 times the one before
+DECAYS = tuple(np.geomspace(0.5, 128, 17).round(2).tolist())   # of R*, each 1.41 times the one before
 
 class RepetitionLaw(RegressorMixin, BaseEstimator):
     "A law of effective weights and of what was read again, with a decay that is fitted."

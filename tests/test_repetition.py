@@ -1,5 +1,6 @@
 """Repetition: what is cut is a function of seed, run and domain; repeats are those of the planned run; laws that count them for less."""
 import dataclasses
+import json
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,10 @@ torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
 from regmix.baselines import OnlineMixing
-from regmix.choice import fit_given
+from regmix.choice import fit_given, save_fit
 from regmix.cli import app
 from regmix.laws import LogLinearLaw
-from regmix.proposals import propose_fit, resampled_weights
+from regmix.proposals import caveats, load_proposal, propose_fit, resampled_weights
 from regmix.proxies import Batches, Group, TrainConfig, draw_kept, kept_chunks, load_checkpoint, save_checkpoint, tokens_to_read
 from regmix.repetition import SIMULATED, RepetitionLaw, discounted, effective_epochs, effective_weights, once_in
 from regmix.schedules import Scheduled
@@ -184,3 +185,19 @@ def test_a_discounted_fit_proposes_less_of_what_is_scarce():
     assert less.meta["notes"][:-1] == fit.meta.get("notes", []), "the fit that was given stays as it was"
     same = discounted(fit, dict.fromkeys(DOMAINS, np.inf))
     assert np.allclose(same.model.predict(fit.mixtures), fit.model.predict(fit.mixtures))
+
+
+def test_the_shell_proposes_with_a_decay_and_keeps_it(tmp_path):
+    fit = fit_given(toy(4, np.full(4, np.inf), n=40), [Metric("y")], "log-linear")
+    save_fit(fit, tmp_path/"fit")
+    (tmp_path/"hand.json").write_text(json.dumps(dict.fromkeys(DOMAINS, 1e12) | {"law": 1e9}))
+    asked = ["propose", str(tmp_path/"fit"), "--stability", "0", "--repeat-decay", "15"]
+    told = CliRunner().invoke(app, [*asked, "--available", str(tmp_path/"hand.json"), "--tokens", "1e11", "--max-epochs", "90",
+                                    "--out", str(tmp_path/"p.json")])
+    assert told.exit_code == 0, told.stderr
+    kept = load_proposal(tmp_path/"p.json")
+    assert kept["settings"]["repeat_decay"] == 15 and any("counted for less (decay 15)" in c for c in caveats(fit, kept)), "the report says it too"
+    alone = CliRunner().invoke(app, asked)
+    assert alone.exit_code == 2 and "give --available and --tokens with it" in alone.stderr
+    noted = dataclasses.replace(fit, meta=fit.meta | {"notes": [f"{SIMULATED}: these models"]})
+    assert any("the proxies repeated their text too" in c for c in caveats(noted, kept | {"settings": {}}))
