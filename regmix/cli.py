@@ -1009,7 +1009,8 @@ def _counting_repeats(fit, path, tokens, decay):
     from regmix.repetition import discounted
     hand = _asked_tokens(fit, path, tokens, 4.0)['available'].reindex(fit.domains)
     try: return discounted(fit, (hand / tokens).fillna(float('inf')), decay)
-    except ValueError as e: raise ValueError(f'--repeat-decay {decay:g}: {e}'.replace('decay out', 'option out')) from None
+    except ValueError as e:
+        raise ValueError(f'--repeat-decay {decay:g}: {e}'.replace('decay out', 'option out')) from None
 
 # %% ../nbs/95_cli.ipynb #b56cddf8
 @_command('regmix propose fit --prior prior.json --kl 0.05 --out proposal.json\n'
@@ -1026,8 +1027,9 @@ def propose(
     available: _option(Path, 'Tokens at hand by domain: a file, or the folder of a corpus or a swarm.') = None,
     tokens: _option(float, 'Tokens that the model will read, such as 1e9.') = None,
     max_epochs: _option(float, 'Most times that a domain may be read.') = 4.0,
-    repeat_decay: _option(float, 'Count repeated text for less: all repeats of a domain are worth at most so many times '
-                                 'its fresh text (15 in Muennighoff et al., 2023); with --available and --tokens.') = None,
+    repeat_decay: _option(float, 'Count repeated text for less: all repeats of a domain are worth at most so many '
+                                 'times its fresh text (15 in Muennighoff et al., 2023); with --available and '
+                                 '--tokens.') = None,
     bound: _option(list[str], "domain=low:high, domain=:high, domain=low: or domain=weight; 'dclm:*=:0.5' limits a sum; "
                               "repeat.") = None,
     floor: _option(float, 'Least weight of every domain.') = 0.0,

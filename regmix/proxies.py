@@ -51,7 +51,7 @@ class TrainConfig:
     valid: str = 'all'               # what is measured: 'all' held-out text, or the half for regressions: 'fit'
     judge_tokens: int | dict = 0     # tokens of the other half, used once, at the end; 0 measures none
     host_tokens: int = 0             # validation tokens of each host, used once, at the end; 0 measures no hosts
-    simulate_epochs: int | dict = 0  # tokens of the planned run, or as for `last_tokens`: text is cut to repeat as there
+    simulate_epochs: int | dict = 0  # tokens of the planned run, or as `last_tokens`: text is cut to repeat as there
     draw: str = 'even'               # how the domains of the sequences are drawn: 'even' or 'random'
     seed: int = 0                    # of weights and order of the data, where a run has no seed of its own
 

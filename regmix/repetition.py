@@ -39,7 +39,8 @@ def effective_weights(
 ) -> np.ndarray:            # (n, d) weights of fresh text that would be worth as much; rows sum to at most 1
     "Count repeated text for less."
     P, once = np.asarray(P, float), np.asarray(once, float)
-    if not (once > 0).all(): raise ValueError(f'once = {once.min():g}: a domain without text cannot be read; leave it out')
+    if not (once > 0).all():
+        raise ValueError(f'once = {once.min():g}: a domain without text cannot be read; leave it out')
     scarce = np.where(np.isfinite(once), once, 1.0)
     return np.where(np.isfinite(once), scarce * effective_epochs(P / scarce, decay), P)
 
@@ -69,7 +70,7 @@ class Discounted:
         return W + (1 - W.sum(1, keepdims=True)) * self.idle
 
     def predict(self, X) -> np.ndarray: return self.law.predict(self.effective(X))   # (n,) losses
-    def predict_sd(self, X) -> np.ndarray: return predictive_sd(self.law, self.effective(X))   # (n,) NaN: not known
+    def predict_sd(self, X) -> np.ndarray: return predictive_sd(self.law, self.effective(X))   # (n,), or NaN
 
 class DiscountedLaws(LawRegressor):
     "The laws of a fit, each `Discounted`."
@@ -96,7 +97,8 @@ def _once_of(fit, once):
     "Read the weights at which domains are read once, in the order of the fit's domains."
     once = pd.Series(once, dtype=float)
     lacks = [d for d in fit.domains if d not in once.index]
-    if lacks: raise ValueError(f'nothing says how much text {lacks[0]!r} has: give it too, or inf where it is plentiful')
+    if lacks:
+        raise ValueError(f'nothing says how much text {lacks[0]!r} has: give it too, or inf where it is plentiful')
     return once[fit.domains]
 
 def discounted(
@@ -105,7 +107,7 @@ def discounted(
     decay: float = DECAY,        # R*
 ) -> Fit:                        # the same runs, and laws that count repeated text for less
     "Have the laws of a fit count repeated text for less."
-    told = next((note for note in fit.meta.get('notes', []) if note.startswith(SIMULATED)), None)
+    told = next((n for n in fit.meta.get('notes', []) if n.startswith(SIMULATED)), None)
     if told: raise ValueError(f'{told}; so the laws know what repetition costs: leave the decay out')
     effective_epochs(0, decay)   # refuses what is no decay
     model, once, y = fit.model, _once_of(fit, once), fit.losses

@@ -574,8 +574,8 @@ def describe(
     runs, of, bad = len(realised), len(swarm.mixtures), [b for d in done for b in d['broken']]
     return (dict(name=swarm.folder.name, complete=runs == of, runs=runs, of=of, broken=bad)
             | _of_models(swarm.config, corpus) | {k: v for k, v in swarm.definition.items() if k != 'generation'}
-            | _of_text(swarm.config, corpus, done[0]) | _of_reading(swarm, corpus, realised) | _of_repeats(swarm, corpus)
-            | _of_work(done))
+            | _of_text(swarm.config, corpus, done[0]) | _of_reading(swarm, corpus, realised)
+            | _of_repeats(swarm, corpus) | _of_work(done))
 
 def _of_models(config, corpus):
     model = model_config(config.model, corpus.vocab_size)
@@ -943,7 +943,8 @@ def time_steps(
     "Time steps of training, and keep nothing of it."
     corpus, device = _opened(corpus), pick_device(device)
     size = group or group_size(model_config(config.model, corpus.vocab_size), config, device)
-    long = dataclasses.replace(config, tokens=500 * config.step_tokens, evals=1, simulate_epochs=0)   # measured when asked
+    long = dataclasses.replace(config, tokens=500 * config.step_tokens, simulate_epochs=0,
+                               evals=1)   # measured when it is asked for
     dtype = getattr(torch, precision or pick_precision(device))
     with _as_worker(device, 1):
         trained = Group(corpus, mixtures.iloc[:size], long, device=device, dtype=dtype)
