@@ -67,7 +67,7 @@ class Discounted:
 
     def effective(self, X) -> np.ndarray:   # (n, d) mixtures -> (n, d) mixtures
         W = effective_weights(X, self.once, self.decay)
-        return W + (1 - W.sum(1, keepdims=True)) * self.idle
+        return W + np.maximum(1 - W.sum(1, keepdims=True), 0) * self.idle   # rounding must leave no weight below 0
 
     def predict(self, X) -> np.ndarray: return self.law.predict(self.effective(X))   # (n,) losses
     def predict_sd(self, X) -> np.ndarray: return predictive_sd(self.law, self.effective(X))   # (n,), or NaN
@@ -145,7 +145,7 @@ class RepetitionLaw(RegressorMixin, BaseEstimator):
 
     def _features(self, X, decay):
         W = effective_weights(X, self.once, decay)
-        return np.c_[W, 1 - W.sum(1)]
+        return np.c_[W, np.maximum(1 - W.sum(1), 0)]
 
     def _asked(self, X):
         check_is_fitted(self, 'law_')

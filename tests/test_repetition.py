@@ -183,6 +183,8 @@ def test_a_discounted_fit_proposes_less_of_what_is_scarce():
     assert resampled_weights(less, n=2).loc["law", "median"] < plain.mixture["law"] - 0.1, "resamples count repeats for less too"
     assert less.meta["notes"][-1].startswith("repeated text counts for less")
     assert less.meta["notes"][:-1] == fit.meta.get("notes", []), "the fit that was given stays as it was"
+    P = np.random.default_rng(0).dirichlet(np.full(4, 0.05), 2000)
+    for model in less.model.models_: assert (model.effective(P) >= 0).all() and np.allclose(model.effective(P).sum(1), 1), "no root of -1e-17"
     same = discounted(fit, dict.fromkeys(DOMAINS, np.inf))
     assert np.allclose(same.model.predict(fit.mixtures), fit.model.predict(fit.mixtures))
 
