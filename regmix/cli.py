@@ -416,7 +416,8 @@ def _would_take(table, corpus, out, config, asked):
     return told | {'dry_run': True}, '\n'.join([*_cost_lines(told), left])
 
 # %% ../nbs/95_cli.ipynb #7c1d6e03
-_SETTINGS = ('model', 'tokens', 'lr', 'batch', 'context', 'evals', 'eval_tokens', 'n_jobs', 'device', 'repeats', 'seed')
+_SETTINGS = ('model', 'tokens', 'lr', 'batch', 'context', 'evals', 'eval_tokens', 'n_jobs', 'device', 'repeats', 'seed',
+             'simulate_epochs')
 
 @contextlib.contextmanager
 def _said_of_options():
@@ -433,6 +434,12 @@ def _check_runs(table, path):
     from regmix.files import safe_name
     for run in table.index: safe_name(f'{path}: run', run)
 
+# %% ../nbs/95_cli.ipynb #9e51a0e2
+def _planned(given):
+    "Read the tokens of a planned run: one number, or {domain: tokens}, in which the others keep their text."
+    found = _by_domain(given, '--simulate-epochs', float) or 0
+    return {'*': 0.0} | found if isinstance(found, dict) else found
+
 # %% ../nbs/95_cli.ipynb #f92000ff
 @_command('regmix train mixtures.csv my_text --out swarm --model 80K --tokens 200000')
 def train(
@@ -447,6 +454,9 @@ def train(
     context: _Context = 256,
     evals: _Evals = 5,
     eval_tokens: _EvalTokens = 2048,
+    simulate_epochs: _option(list[str], 'Tokens of the planned run: each domain is cut until these models repeat it as '
+                                        'often as that run will; domain=TOKENS cuts one domain. May be given again.',
+                             '--simulate-epochs') = None,
     jobs: _Jobs = None,
     device: _Device = None,
     repeats: _option(int, 'Models of each mixture, named <run>-<seed>, with seeds from --seed on: '
@@ -471,7 +481,8 @@ def train(
         with _said_of_options():
             table, seeds = repeat_runs(table, repeats, seed) if repeats != 1 else (table, None)
             config = TrainConfig(model=model, tokens=tokens, lr=lr, batch=batch, context=context,
-                                 evals=evals, eval_tokens=eval_tokens, seed=seed)
+                                 evals=evals, eval_tokens=eval_tokens, seed=seed,
+                                 simulate_epochs=_planned(simulate_epochs))
             corpus = _corpus(source, corpora, vocab_size, max_bytes, text_field, domain_field, valid_fraction,
                              split_by, tokenizer, eos)
             asked = dict(seeds=seeds, n_jobs=jobs, device=device, overwrite=overwrite, add=add)
@@ -990,6 +1001,17 @@ def _full_names(limits, domains): # {'web': (0, 0.5)} -> {'mix/web': (0, 0.5)}
     if twice: raise ValueError(f'--bound: {" and ".join(map(repr, twice))} name one domain: give it once')
     return {full[d]: limit for d, limit in limits.items()}
 
+# %% ../nbs/95_cli.ipynb #9e51a0e5
+def _counting_repeats(fit, path, tokens, decay):
+    "Have the laws of a fit count repeated text for less, given the tokens at hand and those to be read."
+    if path is None or tokens is None:
+        raise ValueError('--repeat-decay is for text that is read again: give --available and --tokens with it')
+    from regmix.repetition import discounted
+    hand = _asked_tokens(fit, path, tokens, 4.0)['available'].reindex(fit.domains)
+    try: return discounted(fit, (hand / tokens).fillna(float('inf')), decay)
+    except ValueError as e:
+        raise ValueError(f'--repeat-decay {decay:g}: {e}'.replace('decay out', 'option out')) from None
+
 # %% ../nbs/95_cli.ipynb #b56cddf8
 @_command('regmix propose fit --prior prior.json --kl 0.05 --out proposal.json\n'
           'regmix propose fit --available tokens.json --tokens 1e9 --max-epochs 4 --bound web=0.1:0.6 '
@@ -1005,6 +1027,9 @@ def propose(
     available: _option(Path, 'Tokens at hand by domain: a file, or the folder of a corpus or a swarm.') = None,
     tokens: _option(float, 'Tokens that the model will read, such as 1e9.') = None,
     max_epochs: _option(float, 'Most times that a domain may be read.') = 4.0,
+    repeat_decay: _option(float, 'Count repeated text for less: all repeats of a domain are worth at most so many '
+                                 'times its fresh text (15 in Muennighoff et al., 2023); with --available and '
+                                 '--tokens.') = None,
     bound: _option(list[str], "domain=low:high, domain=:high, domain=low: or domain=weight; 'dclm:*=:0.5' limits a sum; "
                               "repeat.") = None,
     floor: _option(float, 'Least weight of every domain.') = 0.0,
@@ -1029,6 +1054,7 @@ def propose(
     from regmix.choice import load_fit
     from regmix.proposals import caveats, propose_fit, proposal_as_json, save_proposal
     known = load_fit(fit)
+    if repeat_decay is not None: known = _counting_repeats(known, available, tokens, repeat_decay)
     asked = _asked(known, _full_names(limits, known.domains), counted, kl, guard, worst, seed)
     besides = _asked_besides(within, floor, keep_ratios, extrapolate, scale)
     asked |= _asked_tokens(known, available, tokens, max_epochs) | _asked_prior(known, prior) | besides
@@ -1039,6 +1065,7 @@ def propose(
     found = propose_fit(known, **asked)
     _note_unused(found, {'--kl': kl, '--guard': guard is not None, '--worst': worst})
     if kept is not None: besides |= {'keep': keep, 'kept': kept.to_dict()}
+    if repeat_decay is not None: besides |= {'repeat_decay': repeat_decay}
     settings = {'kl': kl, 'max_epochs': max_epochs, 'tokens': tokens, 'bound': bound or [], 'importance': counted,
                 'guard': guard, 'worst': worst, 'seed': seed} | besides
     more = _origin(known, fit, asked, settings, stability)

@@ -25,6 +25,7 @@ from .files import misfit, read_json, sealed, unknown, write_file
 from .laws import predictive_sd
 from .mixtures import check_mixtures, round_to_grid
 from .optima import Proposal, distances, domains_like, keeps_limits, propose, stability
+from .repetition import SIMULATED
 from .simulation import score
 from .tables import as_plain
 from .weights import read_weights
@@ -472,9 +473,11 @@ def searched_for(fit, told):
 
 def read_often(fit, told):
     often = [f'{d} ({e:.1f})' for d, e in (told.get('epochs') or {}).items() if e is not None and e > 4]
-    if often:
-        yield (f"Read more than four times: {', '.join(often)}; "
-               'the proxies did not measure what repetition costs at that size.')
+    if not often: return
+    decay, so = (told.get('settings') or {}).get('repeat_decay'), 'the proxies did not measure what repetition costs'
+    if decay is not None: so = f'repeated text was counted for less (decay {decay:g}), which no proxy measured'
+    if any(note.startswith(SIMULATED) for note in fit.meta.get('notes', [])): so = 'the proxies repeated their text too'
+    yield f"Read more than four times: {', '.join(often)}; {so} at that size."
 
 def moves_with_runs(fit, told):
     spans = (told.get('stability') or {}).items()

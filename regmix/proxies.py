@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['ONCE', 'TrainConfig', 'learning_rate', 'random_stream', 'draw_positions', 'domains_at', 'draw_domains', 'pick_chunks',
-           'plan', 'Batches', 'spread_chunks', 'texts_by_host', 'texts_measured', 'row_losses', 'Validation',
-           'clip_gradients', 'read_ahead', 'Group', 'group_size', 'pick_device', 'pick_precision', 'broken',
-           'save_checkpoint', 'read_tensors', 'load_checkpoint']
+           'plan', 'kept_chunks', 'draw_kept', 'check_kept', 'Batches', 'tokens_to_read', 'spread_chunks',
+           'texts_by_host', 'texts_measured', 'row_losses', 'Validation', 'clip_gradients', 'read_ahead', 'Group',
+           'group_size', 'pick_device', 'pick_precision', 'broken', 'save_checkpoint', 'read_tensors',
+           'load_checkpoint']
 
 # %% ../nbs/40_proxies.ipynb #102845ed
 import hashlib, math
@@ -50,6 +51,7 @@ class TrainConfig:
     valid: str = 'all'               # what is measured: 'all' held-out text, or the half for regressions: 'fit'
     judge_tokens: int | dict = 0     # tokens of the other half, used once, at the end; 0 measures none
     host_tokens: int = 0             # validation tokens of each host, used once, at the end; 0 measures no hosts
+    simulate_epochs: int | dict = 0  # tokens of the planned run, or as `last_tokens`: text is cut to repeat as there
     draw: str = 'even'               # how the domains of the sequences are drawn: 'even' or 'random'
     seed: int = 0                    # of weights and order of the data, where a run has no seed of its own
 
@@ -110,6 +112,7 @@ def _check_config(config):
     for name, known in _CHOICES.items():
         if getattr(config, name) not in known: raise unknown(name, getattr(config, name), known)
     for name in ('eval_tokens', 'host_tokens', 'last_tokens', 'judge_tokens'): _check_measured(config, name)
+    _check_planned(config)
     if config.judge_tokens and config.valid == 'all':
         raise ValueError("judge_tokens: what judges may not be what regressions see: give valid='fit' with it")
 
@@ -140,6 +143,23 @@ def _check_sequences(config):
     if n <= _MOST_SEQUENCES: return
     raise ValueError(f'tokens={config.tokens}: {n:.2g} sequences of {config.context} tokens, and a run can have '
                      f'{_MOST_SEQUENCES:.0e} at most: give fewer tokens, or a longer context')
+
+# %% ../nbs/40_proxies.ipynb #9e51a0c1
+def _planned_tokens(n, least):
+    "Read the tokens of a planned run; 0 is none."
+    if isinstance(n, float) and n.is_integer(): n = int(n)
+    if isinstance(n, int | np.integer) and (n == 0 or least <= n <= 10**16): return int(n)
+    raise ValueError(f'simulate_epochs={n!r}: give the tokens of the planned run, at least the {least:,} that a model '
+                     'here is to read, or 0 for none')
+
+def _check_planned(config):
+    "Make `simulate_epochs` whole numbers, each at least what a model reads."
+    given = config.simulate_epochs
+    if isinstance(given, Mapping) and '*' not in given:
+        raise ValueError(f"simulate_epochs={dict(given)}: give '*' too, the tokens for the other domains, such as 0")
+    if isinstance(given, Mapping): found = {d: _planned_tokens(n, config.tokens) for d, n in given.items()}
+    else: found = _planned_tokens(given, config.tokens)
+    object.__setattr__(config, 'simulate_epochs', found)
 
 # %% ../nbs/40_proxies.ipynb #49e2adf1
 def learning_rate(
@@ -221,6 +241,51 @@ def plan(
     domain = draw_domains(weights.to_numpy(), n, random_stream(int(seed), str(run), 'domains'), draw)
     return domain, pick_chunks(domain, list(weights.index), chunks, seed, run)
 
+# %% ../nbs/40_proxies.ipynb #9e51a0c3
+def _wanted(most, domain): return most.get(domain, most['*']) if isinstance(most, Mapping) else most
+
+def kept_chunks(
+    chunks: int,          # that a domain has
+    config: TrainConfig,  # of it, `simulate_epochs` and `run_tokens`
+    domain: str,
+) -> int:                 # that a run may read
+    "Say how many chunks of a domain make a run repeat them as often as the planned run will (arXiv 2606.07597)."
+    planned = _wanted(config.simulate_epochs, domain)
+    return round(chunks * config.run_tokens / planned) if planned > config.run_tokens else chunks
+
+def draw_kept(
+    chunks: int,          # that a domain has
+    kept: int,            # that the run may read
+    seed: int,            # of the run
+    run: str,             # its name
+    domain: str,
+) -> Sequence[int]:       # (kept,) numbers of chunks
+    "Draw the chunks that a run may read: a function of (seed, run, domain); all of them in order where none is cut."
+    if kept >= chunks: return range(chunks)
+    return random_stream(int(seed), str(run), domain, 'kept').choice(chunks, kept, replace=False)
+
+# %% ../nbs/40_proxies.ipynb #9e51a0ca
+def check_kept(
+    corpus: Corpus,
+    config: TrainConfig,     # of it, `simulate_epochs`, `run_tokens` and `context`
+    domains: Sequence[str],  # that are to be read
+):
+    "Raise ValueError for a domain that would be cut to less than one sequence, and for one that the corpus lacks."
+    for d in config.simulate_epochs if isinstance(config.simulate_epochs, Mapping) else ():
+        if d not in (*corpus.domains, '*'):
+            raise ValueError(f'simulate_epochs={d!r}: {unknown("domain", d, corpus.domains)}')
+    for d in domains:
+        n, planned = len(corpus.tokens(d)), _wanted(config.simulate_epochs, d)
+        if planned and n > config.context and not kept_chunks((n - 1) // config.context, config, d):
+            raise ValueError(_cut_away(d, n, planned, config))
+
+def _cut_away(domain, n, planned, config):
+    left = n * config.run_tokens / planned
+    return (f'domain {domain!r}: of its {n:,} tokens a model that reads {config.run_tokens:,} for {planned:,} may see '
+            f'{left:.2g}, less than one sequence of {config.context}: give it more text, let each model read more '
+            '(tokens=, --tokens), plan a shorter run (simulate_epochs=, --simulate-epochs), or shorten the sequences '
+            '(context=, --context)')
+
 # %% ../nbs/40_proxies.ipynb #07b4bc45
 class Batches:
     "The batches of a group of runs, by step."
@@ -230,8 +295,12 @@ class Batches:
                  seeds: Sequence[int],    # (K,) one a run
                  config: TrainConfig):
         self.context, self.batch, self.domains = config.context, config.batch, list(mixtures.columns)
+        check_kept(corpus, config, mixtures.columns[(mixtures > 0).any()])
         self.streams = [corpus.tokens(d) for d in self.domains]
-        self.chunks = {d: (len(s) - 1) // config.context for d, s in zip(self.domains, self.streams)}
+        whole = {d: (len(s) - 1) // config.context for d, s in zip(self.domains, self.streams)}
+        self.chunks = {d: kept_chunks(n, config, d) for d, n in whole.items()}
+        self.kept = [[draw_kept(n, self.chunks[d], seed, run, d) for d, n in whole.items()]
+                     for seed, run in zip(seeds, mixtures.index)]   # K lists of d numbers of chunks
         plans = [plan(weights, self.chunks, config.steps * config.batch, seed, run, config.draw)
                  for seed, (run, weights) in zip(seeds, mixtures.iterrows())]
         shape = len(plans), config.steps, config.batch
@@ -243,13 +312,26 @@ class Batches:
         "Read the sequences of one step."
         domain, chunk = self.domain[:, step], self.chunk[:, step]
         out = np.empty((domain.size, self.context + 1), np.int64)
-        for row, d, c in zip(out, domain.flat, chunk.flat):
-            row[:] = self.streams[d][c * self.context:(c + 1) * self.context + 1]
+        runs = np.repeat(np.arange(len(domain)), self.batch)
+        for row, k, d, c in zip(out, runs, domain.flat, chunk.flat):
+            at = self.kept[k][d][c] * self.context
+            row[:] = self.streams[d][at:at + self.context + 1]
         return torch.from_numpy(out.reshape(*domain.shape, -1))
 
     def realised(self) -> np.ndarray:  # (K, d) shares of the sequences, rows sum to 1
         "Count what the runs really read."
         return np.stack([np.bincount(x.ravel(), minlength=len(self.domains)) / x.size for x in self.domain])
+
+# %% ../nbs/40_proxies.ipynb #9e51a0c7
+def tokens_to_read(
+    corpus: Corpus,
+    config: TrainConfig,     # of it, `simulate_epochs`, `run_tokens` and `context`
+    domains: Sequence[str],
+) -> dict:                   # domain: tokens that a run may read
+    "Count the text that is left of each domain where epochs are simulated, and all of it elsewhere."
+    whole = {d: len(corpus.tokens(d)) for d in domains}
+    kept = {d: kept_chunks((n - 1) // config.context, config, d) for d, n in whole.items()}
+    return {d: kept[d] * config.context if kept[d] < (n - 1) // config.context else n for d, n in whole.items()}
 
 # %% ../nbs/40_proxies.ipynb #d72c860b
 def spread_chunks(
@@ -341,8 +423,6 @@ class Validation:
             losses.append(each.view(len(h), len(part), -1).mean(-1))
         losses = torch.cat(losses, 1).double().cpu().numpy()                        # (K, rows)
         return np.stack([losses[:, self.of == d].mean(1) for d in range(len(self.domains))], 1)
-
-def _wanted(most, domain): return most.get(domain, most['*']) if isinstance(most, Mapping) else most
 
 def _too_short(domain, tokens, context):
     return ValueError(f'domain {domain!r} has {tokens} validation tokens, fewer than one sequence of {context}: give '

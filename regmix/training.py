@@ -25,14 +25,15 @@ from .files import (BUILD, ROOT, Damaged, clear_leftovers, cores, digest_of, rea
                           write_file)
 from .mixtures import check_mixtures
 from .models import ModelConfig, count_parameters, export, model_config
-from .proxies import (Group, TrainConfig, Validation, broken, group_size, load_checkpoint, pick_device,
-                            pick_precision, read_ahead, read_tensors, save_checkpoint, texts_by_host)
+from .proxies import (Group, TrainConfig, Validation, broken, check_kept, group_size, load_checkpoint,
+                            pick_device, pick_precision, read_ahead, read_tensors, save_checkpoint, texts_by_host,
+                            tokens_to_read)
 from .swarms import LOSS_COLUMNS, ONCE, Swarm, load_swarm, mixtures_begun, mixtures_digest
 
 # %% ../nbs/45_training.ipynb #871a747f
 FORMAT = 1  # of a swarm's folder, and of how its numbers come about: another number, another swarm
 
-_LATER = 'last_tokens', 'valid', 'judge_tokens'   # said only where they are used: older swarms do not know them
+_LATER = 'last_tokens', 'valid', 'judge_tokens', 'simulate_epochs'   # said only where used: older swarms lack them
 
 def _as_json(config):
     "Give a configuration as plain values."
@@ -573,7 +574,8 @@ def describe(
     runs, of, bad = len(realised), len(swarm.mixtures), [b for d in done for b in d['broken']]
     return (dict(name=swarm.folder.name, complete=runs == of, runs=runs, of=of, broken=bad)
             | _of_models(swarm.config, corpus) | {k: v for k, v in swarm.definition.items() if k != 'generation'}
-            | _of_text(swarm.config, corpus, done[0]) | _of_reading(swarm, corpus, realised) | _of_work(done))
+            | _of_text(swarm.config, corpus, done[0]) | _of_reading(swarm, corpus, realised)
+            | _of_repeats(swarm, corpus) | _of_work(done))
 
 def _of_models(config, corpus):
     model = model_config(config.model, corpus.vocab_size)
@@ -582,10 +584,24 @@ def _of_models(config, corpus):
 
 def _of_reading(swarm, corpus, realised):
     "Say how often the most-read domains were read, and how far the runs are from their mixtures."
-    tokens = pd.Series({d: len(corpus.tokens(d)) for d in swarm.mixtures.columns})
+    tokens = pd.Series(tokens_to_read(corpus, swarm.config, swarm.mixtures.columns))
     epochs = realised.max() * swarm.config.run_tokens / tokens
     gap = (realised - swarm.mixtures.loc[realised.index]).abs().max(axis=None)
-    return dict(largest_epochs=epochs.fillna(0).round(2).to_dict(), largest_gap=round(float(gap), 5))
+    return dict(largest_epochs=epochs.replace(np.inf, 0).fillna(0).round(2).to_dict(), largest_gap=round(float(gap), 5))
+
+# %% ../nbs/45_training.ipynb #9e51a0d2
+def _of_repeats(swarm, corpus):
+    "Say which run's repeats were simulated, and what was left of the text; nothing where none were."
+    planned, domains = swarm.config.simulate_epochs, list(swarm.mixtures.columns)
+    by_domain = planned if isinstance(planned, dict) else {'*': planned}
+    cut = {d: n for d in domains if (n := by_domain.get(d, by_domain['*']))}
+    if not cut: return {}
+    left = {d: n for d, n in tokens_to_read(corpus, swarm.config, domains).items() if d in cut}
+    runs = ' and '.join(f'{n:,}' for n in dict.fromkeys(cut.values()))
+    which = 'each domain' if len(cut) == len(domains) else ', '.join(cut)
+    note = (f'epochs were simulated: these models repeated the text of {which} as often as a run of {runs} tokens '
+            f'on it would, of which they read {swarm.config.run_tokens:,} each')
+    return {'simulated_epochs': {'planned_tokens': cut, 'kept_tokens': left}, 'notes': [note]}
 
 # %% ../nbs/45_training.ipynb #81feccdf
 def _of_text(config, corpus, done):
@@ -803,6 +819,7 @@ def _check_measures(corpus, mixtures, config, method):
     if hasattr(method, 'check'): method.check(corpus, mixtures, config)
     if config.host_tokens: texts_by_host(corpus, config)
     Validation(corpus, config)
+    check_kept(corpus, config, mixtures.columns if method else mixtures.columns[(mixtures > 0).any()])
 
 # %% ../nbs/45_training.ipynb #45a0c004
 _MAY_GROW = 'mixtures', 'seeds', 'added'   # fields of a definition that further mixtures change
@@ -926,7 +943,8 @@ def time_steps(
     "Time steps of training, and keep nothing of it."
     corpus, device = _opened(corpus), pick_device(device)
     size = group or group_size(model_config(config.model, corpus.vocab_size), config, device)
-    long = dataclasses.replace(config, tokens=500 * config.step_tokens, evals=1)   # measured when it is asked for
+    long = dataclasses.replace(config, tokens=500 * config.step_tokens, simulate_epochs=0,
+                               evals=1)   # measured when it is asked for
     dtype = getattr(torch, precision or pick_precision(device))
     with _as_worker(device, 1):
         trained = Group(corpus, mixtures.iloc[:size], long, device=device, dtype=dtype)

@@ -21,6 +21,7 @@ WITHOUT = {   # module: what is not imported with it
     "regmix.corpora": "torch transformers datasets tokenizers zstandard matplotlib",
     "regmix.tasks": "torch lm_eval",
     "regmix.planning": "torch",
+    "regmix.repetition": "torch lightgbm matplotlib numba papermill",
     "regmix.exercises": "torch scipy sklearn lightgbm matplotlib numba papermill",
     "regmix.claims": "torch sklearn lightgbm matplotlib numba papermill",
     "regmix.archive": "torch sklearn lightgbm matplotlib numba papermill",
