@@ -45,7 +45,8 @@ def _git(root: Path, *words: str) -> list[str]:
     try: return subprocess.run(call, capture_output=True, text=True, check=True).stdout.split('\0')[:-1]
     except OSError: why = 'it is not installed'
     except subprocess.CalledProcessError as e: why = ' '.join(e.stderr.split())
-    raise RuntimeError(f'{root} is a repository, and git does not list its files ({why}): mend that, or take a copy without .git')
+    raise RuntimeError(f'{root} is a repository, and git does not list its files ({why}): '
+                       'mend that, or take a copy without .git')
 
 def project_files(
     root: Path = ROOT,  # of the project: a repository, or an unpacked archive
