@@ -135,7 +135,7 @@ TRACKS = {
     'student': ('the method, how far to trust it, and what the paper claims',
                 '00 10 12 15 30 40 50 55 60 65 75 90'),
     'practitioner': ('a mixture for your own corpus; after the walk-through',
-                     '10 15 17 20 25 57 58 65 66 67 85 95'),
+                     '10 15 17 20 25 57 58 59 65 66 67 85 95'),
     'contributor': ("how the book is built, run and checked; after the student's track", '')}   # all others
 
 def tracks_of(
