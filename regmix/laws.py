@@ -318,10 +318,14 @@ class AutoScale(Law):
         return unit * q, unit * K
 
     def _law(self, theta, X):
-        part, by_n, by_gamma = self._parts(theta, X)
-        J = np.concatenate([by_n, by_gamma, np.ones((*part.shape[:2], 1))], -1)
-        J *= self.scale
-        return self.scale * (theta[:, -1:] + part.sum(-1)), J
+        (n, d), J = X.shape, np.full((len(theta), len(X), theta.shape[1]), float(self.scale))
+        value = np.empty((len(theta), n))
+        for k in range(len(theta)):   # start by start: the parts of one fit into a processor's cache
+            part, by_n, by_gamma = self._parts(theta[k:k + 1], X)
+            value[k] = self.scale * (theta[k, -1] + part[0].sum(-1))
+            np.multiply(by_n[0], self.scale, out=J[k, :, :d])
+            np.multiply(by_gamma[0], self.scale, out=J[k, :, d:2 * d])
+        return value, J
 
 # %% ../nbs/55_laws.ipynb #a1c0de08
 class AboveBest(RegressorMixin, BaseEstimator):
