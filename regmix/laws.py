@@ -319,12 +319,13 @@ class AutoScale(Law):
 
     def _law(self, theta, X):
         (n, d), J = X.shape, np.full((len(theta), len(X), theta.shape[1]), float(self.scale))
-        value = np.empty((len(theta), n))
-        for k in range(len(theta)):   # start by start: the parts of one fit into a processor's cache
-            part, by_n, by_gamma = self._parts(theta[k:k + 1], X)
-            value[k] = self.scale * (theta[k, -1] + part[0].sum(-1))
-            np.multiply(by_n[0], self.scale, out=J[k, :, :d])
-            np.multiply(by_gamma[0], self.scale, out=J[k, :, d:2 * d])
+        value, few = np.empty((len(theta), n)), max(1, 2 ** 14 // X.size)   # their parts fit into a processor's cache
+        for k in range(0, len(theta), few):
+            some = slice(k, k + few)
+            part, by_n, by_gamma = self._parts(theta[some], X)
+            value[some] = self.scale * (theta[some, -1:] + part.sum(-1))
+            np.multiply(by_n, self.scale, out=J[some, :, :d])
+            np.multiply(by_gamma, self.scale, out=J[some, :, d:2 * d])
         return value, J
 
 # %% ../nbs/55_laws.ipynb #a1c0de08
