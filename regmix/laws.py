@@ -318,10 +318,15 @@ class AutoScale(Law):
         return unit * q, unit * K
 
     def _law(self, theta, X):
-        part, by_n, by_gamma = self._parts(theta, X)
-        J = np.concatenate([by_n, by_gamma, np.ones((*part.shape[:2], 1))], -1)
-        J *= self.scale
-        return self.scale * (theta[:, -1:] + part.sum(-1)), J
+        (n, d), J = X.shape, np.full((len(theta), len(X), theta.shape[1]), float(self.scale))
+        value, few = np.empty((len(theta), n)), max(1, 2 ** 14 // X.size)   # their parts fit into a processor's cache
+        for k in range(0, len(theta), few):
+            some = slice(k, k + few)
+            part, by_n, by_gamma = self._parts(theta[some], X)
+            value[some] = self.scale * (theta[some, -1:] + part.sum(-1))
+            np.multiply(by_n, self.scale, out=J[some, :, :d])
+            np.multiply(by_gamma, self.scale, out=J[some, :, d:2 * d])
+        return value, J
 
 # %% ../nbs/55_laws.ipynb #a1c0de08
 class AboveBest(RegressorMixin, BaseEstimator):
