@@ -63,6 +63,7 @@ def _of_runs(swarm, told, what):
 def _points(swarm: Swarm, after: float) -> pd.DataFrame:
     "List a swarm's measurements after a share of training: index run and tokens, one column a target."
     wide = swarm.losses.pivot(index=['run', 'tokens'], columns='domain', values='loss')[swarm.targets]
+    wide = wide.reindex([r for r in swarm.mixtures.index if r in wide.index], level='run')   # in the swarm's order
     told = swarm.meta.get('sizes', {}).get('tokens')
     tokens = wide.index.get_level_values('tokens')
     last = tokens.to_series().groupby(wide.index.get_level_values('run').to_numpy()).transform('max').to_numpy()
