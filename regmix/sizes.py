@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIZE_LAWS', 'SizedRuns', 'sized_runs', 'as_size', 'check_sizes', 'SizeLaw', 'size_law', 'fit_sizes', 'beside',
-           'predict_larger', 'terms_at', 'shared_weight', 'at_size']
+           'predict_larger', 'answers_in', 'rmse_draws', 'terms_at', 'shared_weight', 'resampled_laws', 'at_size']
 
 # %% ../nbs/56_sizes.ipynb #b24e41b6
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ import pandas as pd
 
 from .files import unknown
 from .laws import Law, make_law
+from .measures import draw_counts, resamples
 from .swarms import Swarm
 from .tables import as_count
 
@@ -156,20 +157,22 @@ class SizeLaw(Law):
     def __init__(self,
                  joint: bool = True,  # False: b and g are the same for all domains (the additive law)
                  huber: float = 0.01, # residual beyond which a run counts linearly; a share of the loss
-                 starts: int = 3,     # how many places to begin at
+                 starts: int = 3,     # how many places to begin at; the joint law begins at the additive one
                  seed: int = 0,       # of the starts
                  steps: int = 80):    # of the fit at most; the valley of the joint law is flat
         super().__init__(huber, starts, seed)
         self.joint, self.steps = joint, steps
 
-    def fit(self, X, y, begin=None): # `begin`: a fitted law of the same form to begin at, in place of `starts`
+    def fit(self, X, y, begin=None): # `begin`: a fitted law to begin at, in place of `starts`
         "Fit the law to rows of weights, parameters and tokens (n, d + 2), and losses (n,)."
         X, y = np.asarray(X, float), np.asarray(y, float)
         _check_rows(X, y)
         sizes = np.log(X[:, -2:])
         self.centre_ = sizes.mean(0) if begin is None else begin.centre_
         self.terms_ = _terms(X.shape[1] - 2, self.joint, np.ptp(sizes, axis=0) > 0)
-        self.seen_, self.begin_ = np.exp([sizes.min(0), sizes.max(0)]), begin
+        self.seen_ = np.exp([sizes.min(0), sizes.max(0)])
+        if begin is None and self.joint: begin = SizeLaw(False, self.huber, self.starts, self.seed, self.steps).fit(X, y)
+        self.begin_ = None if begin is None else _theta_of(begin, self.terms_)
         return super().fit(self._scaled(X), np.log(y))
 
     def _fit(self, starts, X, y, noise, steps=300): Law._fit(self, starts, X, y, noise, min(steps, self.steps))
@@ -180,6 +183,14 @@ class SizeLaw(Law):
     def exponents(self) -> dict: # 'parameters': alpha, 'tokens': beta; those that vary
         names = {-2: 'parameters', -1: 'tokens'}
         return {names[t.column]: float(_exponent(self.theta_[t.power])) for t in self.terms_ if t.power is not None}
+
+def _theta_of(law, terms):
+    "Write a fitted law in the parameters of another form, in which it is a special case."
+    theta = np.zeros(terms[-1].power + 1)
+    for mine, its in zip(terms, law.terms_):
+        theta[mine.line] = law.theta_[its.line]
+        if its.power is not None: theta[mine.power] = law.theta_[its.power]
+    return theta
 
 def _check_rows(X, y):
     "Refuse sizes and losses that have no logarithm."
@@ -228,12 +239,12 @@ def _prior(self: SizeLaw, theta, Z, slope):
 
 SizeLaw._prior = _prior
 
-# %% ../nbs/56_sizes.ipynb #5be7b95a
+# %% ../nbs/56_sizes.ipynb #32d72e74
 def _begin(self: SizeLaw, Z, y, rng):
-    "Begin with the loss dealt out over the terms at random, and no effect of the mixture."
+    "Begin where asked to, or with the loss dealt out over the terms at random, and no effect of the mixture."
     level, p = y.mean() - np.log(len(self.terms_)), self.terms_[-1].power + 1
     self.usual_ = _prior_rows(self.terms_, Z[:, :-2].mean(0), level, p)
-    if self.begin_ is not None: return self.begin_.theta_[None]
+    if self.begin_ is not None: return self.begin_[None]
     theta = np.zeros((self.starts, p))
     shares = np.log(rng.dirichlet(np.full(len(self.terms_), 2.0), self.starts)) + y.mean()
     for term, share in zip(self.terms_, shares.T):
@@ -333,6 +344,7 @@ def predict_larger(
     large: SizedRuns,          # what is predicted: mixtures that `small` has too
     target: str,
     laws: tuple = tuple(SIZE_LAWS),
+    **settings,                # of `SizeLaw`
 ) -> pd.DataFrame:             # (k, ...) true, then one column a method; 'sd joint' and the like by the laws
     "Predict larger runs from smaller ones, by laws of size and by naive answers."
     X = large.X
@@ -344,10 +356,29 @@ def predict_larger(
     found = {'true': large.losses[target].to_numpy(), 'no change': y, 'shift': _shifted(small, at, target),
              'law of one size': _one_size(small, X, small.sizes['parameters'][at].max(), target)}
     for name in laws:
-        law = fit_sizes(small, target, name)
+        law = fit_sizes(small, target, name, **settings)
         p = law.predict(X)
         found |= {name: p, f'{name}, moved': y * p / law.predict(small.X[at]), f'sd {name}': law.predict_sd(X)}
     return pd.DataFrame(found, index=large.sizes['run'])
+
+# %% ../nbs/56_sizes.ipynb #29c3a7dd
+def answers_in(
+    found: pd.DataFrame,  # of `predict_larger`
+) -> list[str]:
+    "List the methods that predicted something."
+    return [c for c in found if c != 'true' and not c.startswith('sd ')]
+
+def rmse_draws(
+    found: pd.DataFrame,  # of `predict_larger`
+    n_boot: int = 2000,   # resamples of the mixtures, the same for all losses of the same runs
+    seed: int = 0,        # of the resamples
+) -> pd.DataFrame:        # (1 + n_boot) x methods; row 0 is that of all mixtures
+    "Draw the RMSE of each method again and again, so that methods can be compared in pairs."
+    methods = answers_in(found)
+    squares = found[methods].sub(found['true'], axis=0).to_numpy() ** 2
+    n = len(squares)
+    rows = np.vstack([np.arange(n), *resamples(n, n_boot, seed)])
+    return pd.DataFrame(np.sqrt(draw_counts(rows) @ squares / n), columns=methods)
 
 # %% ../nbs/56_sizes.ipynb #2069e11c
 def terms_at(
@@ -369,6 +400,25 @@ def shared_weight(
 ) -> float:         # from 0 to 1
     "Measure which share of the weight two mixtures have in common."
     return float(np.minimum(p, q).sum())
+
+# %% ../nbs/56_sizes.ipynb #9b45864e
+def resampled_laws(
+    runs: SizedRuns,
+    target: str,
+    law: SizeLaw,   # that was fitted to them
+    n: int = 20,    # resamples
+    seed: int = 0,
+) -> list[SizeLaw]:
+    "Fit a law of size again to resampled mixtures."
+    there = np.flatnonzero(runs.losses[target].notna())
+    X, y = runs.X[there], runs.losses[target].to_numpy()[there]
+    group = pd.DataFrame(X[:, :-2].round(9)).groupby(list(range(X.shape[1] - 2)), sort=False).ngroup().to_numpy()
+    rows = [np.flatnonzero(group == g) for g in range(group.max() + 1)]
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(n):
+        picks = np.concatenate([rows[g] for g in rng.integers(0, len(rows), len(rows))])
+        found.append(SizeLaw(law.joint, law.huber, steps=20).fit(X[picks], y[picks], begin=law))
+    return found
 
 # %% ../nbs/56_sizes.ipynb #48c7922f
 def _check_largest(runs, target, law):
