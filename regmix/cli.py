@@ -522,14 +522,15 @@ def _with_reading(f):
     f.__annotations__ |= {name: kind for name, (kind, _) in _READING.items()}
     return f
 
-def _read(swarm, mixtures, losses, wanted, run=None, losses_run=None, domain=None, split=None, **how):
-    "Read runs from a swarm, several, or two tables."
+def _read(swarm, mixtures, losses, wanted, run=None, losses_run=None, domain=None, split=None, join=True, **how):
+    "Read runs from a swarm, several, or two tables; without `join` a list of them."
     from regmix.tables import read_swarm
     source = _tables(swarm, mixtures, losses)
     options = dict(run=(run, losses_run) if losses_run else run, domains=domain or None, targets=wanted, **how)
-    if not split: return read_swarm(source, **options)
-    several = source if isinstance(source, list) else [source]
-    return read_swarm(_parted([read_swarm(s, **options) for s in several], split))
+    if join and not split: return read_swarm(source, **options)
+    several = [read_swarm(s, **options) for s in (source if isinstance(source, list) else [source])]
+    if split: several = _parted(several, split)
+    return read_swarm(several) if join else several
 
 def _not_meant(options, what):
     "Refuse options that change nothing here."
@@ -802,6 +803,31 @@ def _fitted(out, found, read):
     head = f'{len(found.mixtures)} runs, {len(found.domains)} domains'
     return told, f'{head}\n{_comparison(found)}\n{out}: saved'
 
+# %% ../nbs/95_cli.ipynb #5123e101
+_At = _option(str, 'PARAMETERS:TOKENS of the model that the mixture is for, as in 1B:25B: runs of several sizes are '
+                   'brought there by a law of size, before laws are compared.', '--at')
+
+def _size_asked(at): # '1B:25B', '1B' or ':25B' -> numbers, None for what was left out
+    "Read the size that runs are to be brought to."
+    from regmix.tables import as_count
+    parameters, _, tokens = at.partition(':')
+    if not (parameters or tokens): raise ValueError(f'--at {at!r}: write PARAMETERS:TOKENS, as in 1B:25B')
+    told = ('parameters', parameters), ('tokens', tokens)
+    return [as_count(count, f'--at {at}: {what}') if count else None for what, count in told]
+
+def _brought(at, higher, wanted, swarm, mixtures, losses, reading):
+    "Read runs of several sizes, bring them to one, and say so."
+    if higher: raise ValueError(f'--at is for losses, and {higher[0]!r} is better when HIGHER: fit it without --at')
+    parameters, tokens = _size_asked(at)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', '.*are taken as runs of one size')   # what --at does away with
+        swarms = _read(swarm, mixtures, losses, wanted, join=False, **reading)
+    from regmix.sizes import at_size
+    read, known = at_size(swarms, wanted, parameters, tokens), [n for s in swarms for n in s.meta.get('notes', [])]
+    for note in read.meta['notes']:
+        if note not in known: _say(f'note: {note}')
+    return read
+
 # %% ../nbs/95_cli.ipynb #ef69825e
 def _refuse_no_fit(out):
     "Refuse to replace what is no fit before laws are compared, and not after."
@@ -823,7 +849,7 @@ def fit(
     losses: _option(Path, 'A table of metrics, one row a run.') = None,
     unit: _option(str, 'Unit of the targets, for labels.') = None,
     law: _option(list[str], 'Law that takes part; repeat; default: all.', '--law', autocompletion=_laws) = None,
-    folds: _option(int, 'Folds of the cross-validation.') = 5,
+    folds: _option(int, 'Folds of the cross-validation.') = 5, at: _At = None,
     seed: _Seed = 0, overwrite: _Overwrite = False, **reading,
 ):
     "Compare laws on runs that they have not seen, choose one, and fit it."
@@ -833,7 +859,8 @@ def fit(
     wanted = _wanted(target, higher)
     from regmix.choice import fit_swarm, save_fit
     from regmix.laws import LAWS
-    read = _read(swarm, mixtures, losses, wanted, **reading)
+    if at is None: read = _read(swarm, mixtures, losses, wanted, **reading)
+    else: read = _brought(at, higher, wanted, swarm, mixtures, losses, reading)
     metrics, laws = _metrics(read, wanted, higher, unit), law or LAWS
     bar, each = _bar(len(wanted) * len(laws))
     with bar: found = fit_swarm(read, metrics, laws, folds, seed, each)

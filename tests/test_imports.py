@@ -20,6 +20,7 @@ WITHOUT = {   # module: what is not imported with it
     "regmix.regression": "lightgbm matplotlib numba sklearn.linear_model",
     "regmix.corpora": "torch transformers datasets tokenizers zstandard matplotlib",
     "regmix.tasks": "torch lm_eval",
+    "regmix.sizes": "torch lightgbm matplotlib numba papermill",
     "regmix.planning": "torch",
     "regmix.repetition": "torch lightgbm matplotlib numba papermill",
     "regmix.exercises": "torch scipy sklearn lightgbm matplotlib numba papermill",
