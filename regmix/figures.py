@@ -10,6 +10,7 @@ __all__ = ['FULL', 'HALF', 'COLOURS', 'AREAS', 'SMALL', 'RC', 'SPACED', 'style',
 
 # %% ../nbs/80_figures.ipynb #d28b467a
 import io, sys, unicodedata
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +33,16 @@ RC = {
     'figure.constrained_layout.use': True, 'svg.hashsalt': 'regmix', 'pdf.fonttype': 42,
 }
 
+@contextmanager
 def style():
-    "Return a context in which matplotlib draws in the book's style."
+    "Let matplotlib draw in the book's style; afterwards only what the style has set is set back."
     import matplotlib as mpl
     from cycler import cycler
-    return mpl.rc_context({**RC, 'axes.prop_cycle': cycler(color=COLOURS)})
+    chosen = {**RC, 'axes.prop_cycle': cycler(color=COLOURS)}
+    before = {k: mpl.rcParams[k] for k in chosen}
+    mpl.rcParams.update(chosen)
+    try: yield
+    finally: mpl.rcParams.update(before)
 
 # %% ../nbs/80_figures.ipynb #80c0d002
 _GREY, _BROWN = '0.55', '#7F4F24'
