@@ -47,7 +47,8 @@ def _parameters(swarm: Swarm):
     "Say how many parameters the models of a swarm have: a number, or one for each run."
     told = swarm.meta.get('sizes', {}).get('parameters') or swarm.meta.get('parameters')
     if told is None or isinstance(told, dict) and not told:
-        raise ValueError(f'{_source(swarm)}: nothing says how many parameters its models have: give a column "parameters" '
+        raise ValueError(f'{_source(swarm)}: nothing says how many parameters its models have: '
+                         'give a column "parameters" '
                          'in the table of runs')
     if not isinstance(told, dict): return as_count(told, f'{_source(swarm)}: parameters')
     if 'non_embedding' in told: return float(told['non_embedding'])
@@ -171,7 +172,8 @@ class SizeLaw(Law):
         self.centre_ = sizes.mean(0) if begin is None else begin.centre_
         self.terms_ = _terms(X.shape[1] - 2, self.joint, np.ptp(sizes, axis=0) > 0)
         self.seen_ = np.exp([sizes.min(0), sizes.max(0)])
-        if begin is None and self.joint: begin = SizeLaw(False, self.huber, self.starts, self.seed, self.steps).fit(X, y)
+        if begin is None and self.joint:
+            begin = SizeLaw(False, self.huber, self.starts, self.seed, self.steps).fit(X, y)
         self.begin_ = None if begin is None else _theta_of(begin, self.terms_)
         return super().fit(self._scaled(X), np.log(y))
 
@@ -301,7 +303,8 @@ def fit_sizes(
     check_sizes(runs)
     there = runs.losses[target].notna().to_numpy()
     y = runs.losses[target].to_numpy(float)[there]
-    if not (y > 0).all(): raise ValueError(f'{target}: the value {y.min():.4g} is not above 0; laws of size are for losses')
+    if not (y > 0).all():
+        raise ValueError(f'{target}: the value {y.min():.4g} is not above 0; laws of size are for losses')
     return size_law(law, **settings).fit(runs.X[there], y)
 
 # %% ../nbs/56_sizes.ipynb #2497ec7c

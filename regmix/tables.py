@@ -995,11 +995,13 @@ def _sizes_of(files, taken, runs, step):
     for what, names in (('parameters', _PARAMETERS), ('tokens', _TOKENS_READ)):
         for file in files:
             column = _column_of(file.cells, names)
-            weights = what == 'tokens' and _column_of(file.cells, _DOMAIN) is not None   # a long table: its tokens are weights, or points
+            # in a long table tokens are weights, or points
+            weights = what == 'tokens' and _column_of(file.cells, _DOMAIN) is not None
             if column is None or column in taken or weights or what in found: continue
             told = found[what] = _told_size(file, column, runs, step)
             if not _differ(told.values()): continue
-            notes.append(f'{file.path}: column {column!r} says that runs differ in size ({_few(dict.fromkeys(told.values()), 4)}); '
+            said = _few(dict.fromkeys(told.values()), 4)
+            notes.append(f'{file.path}: column {column!r} says that runs differ in size ({said}); '
                          'they are taken as runs of one size (--at, or regmix.sizes.at_size, brings them to one)')
     return found, notes
 

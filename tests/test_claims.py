@@ -30,8 +30,12 @@ def test_other_choices_belong_to_a_row():
     "A row under another choice has a row that it varies, of the same source, and is counted apart."
     rows = set(zip(LEDGER["exhibit"], LEDGER["source"], LEDGER["quantity"]))
     again = LEDGER[LEDGER["quantity"].str.contains(IF, regex=False)]
-    assert len(again) > 20 and again["verdict"].isin(list(SAYS)).all()
-    for r in again.itertuples(): assert (r.exhibit, r.source, r.quantity.partition(IF)[0]) in rows, r.quantity
+    assert len(again) > 20 and again["verdict"].isin([*SAYS, "ours alone"]).all()
+    of_ours = set(LEDGER.loc[LEDGER["verdict"] == "ours alone", "quantity"])
+    for r in again.itertuples():
+        row = r.quantity.partition(IF)[0]
+        assert (r.exhibit, r.source, row) in rows, r.quantity
+        assert (r.verdict == "ours alone") == (row in of_ours), r.quantity
     assert summary(LEDGER)[OTHER].sum() == len(again)
     shown = [q for c in CLAIMS for side in SIDES for q in choices_for(c, LEDGER, side)["quantity"]]
     assert set(again["quantity"]) >= set(shown) and len(set(shown)) > 15

@@ -8,7 +8,7 @@ import pytest
 
 from regmix.sizes import (SIZE_LAWS, SizedRuns, SizeLaw, as_size, at_size, beside, check_sizes, fit_sizes, predict_larger, shared_weight, size_law, sized_runs,
                           terms_at)
-from regmix.swarms import Swarm, load_swarm, long_losses
+from regmix.swarms import load_swarm
 from regmix.tables import as_count, read_tables
 
 DOMAINS = list("abcd")
