@@ -251,7 +251,7 @@ def test_every_method_says_where_it_is_from_and_what_it_needs():
     for name, m in METHODS.items():
         if "all domains" not in m.needs: continue
         with pytest.raises(ValueError, match=f"'{name}' needs all domains"): pick_methods(["uniform", name], without="b")
-    with pytest.raises(ValueError, match="no method 'best'; choose from token share, uniform"): pick_methods(["best"])
+    with pytest.raises(ValueError, match="no method 'best'; choose from "): pick_methods(["best"])
     with pytest.raises(ValueError, match="needs proxies"): METHODS["best of random"].choose(Setup(None, "a", None, CONFIG))
 
 

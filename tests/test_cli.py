@@ -140,7 +140,7 @@ FAULTS = [
     ("fit --mixtures m.csv --losses l.csv --target flat --out fit", "target 'flat' is 1 in all 40 runs: there is nothing to regress"),
     ("fit --mixtures m.csv --losses l.csv --target note --out fit", "'ok' is no number"),
     ("fit --mixtures no.csv --losses l.csv --target a --out fit", "no.csv: there is no such file"),
-    ("fit --mixtures m.csv --losses l.csv --target val_loss --law cubic --out fit", "no law 'cubic'; choose from own weight"),
+    ("fit --mixtures m.csv --losses l.csv --target val_loss --law cubic --out fit", "no law 'cubic'; choose from"),
     ("fit --mixtures m.csv --losses l.csv --target val_loss --law 'own weight' --out fit", "no law can be fitted"),
     ("fit --mixtures m.csv --losses l.csv --target val_loss --folds 1 --out fit", "folds = 1"),
     ("propose m.csv", "no fit.json"),
