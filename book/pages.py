@@ -39,7 +39,8 @@ def plan() -> dict[str, list[str]]:
     parts |= {"Stages": found("nbs/stages/*.ipynb"), "Gallery": found("nbs/exhibits/*.ipynb"),
               "Beyond the paper": found("nbs/beyond/*.ipynb"),
               "Teaching": found("nbs/sessions/*.ipynb", "nbs/sessions/*.md"),
-              "Reference": found("book/check.md", "book/checklists.md", "data/*/README.md", "LAB.md"), "Tables": found("figures/*.md")}
+              "Reference": found("book/check.md", "book/checklists.md", "data/*/README.md", "LAB.md"),
+              "Tables": found("figures/*.md")}
     listed = {f for files in parts.values() for f in files} | {FRONT}
     rest = found("nbs/**/*.ipynb", "nbs/**/*.md")
     parts["More"] = [f for f in rest if f not in listed and "/solutions/" not in f]   # solutions stand apart

@@ -7,12 +7,13 @@ __all__ = ['CRATE', 'DATA_LICENCE', 'CROISSANT', 'project_files', 'left_out', 'c
            'write_archive', 'damaged', 'main']
 
 # %% ../nbs/94_archive.ipynb #a71be56f
-import argparse, fnmatch, json, os, re, subprocess, sys, zipfile
+import argparse, fnmatch, json, os, subprocess, sys, zipfile
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 from .files import DATA, ROOT, read_json, sha256_of, whole_file, write_file
+from .ledger import TOGETHER
 from .mixtures import read_yaml
 from .runner import Section, data_files, graph, sections
 from .swarms import list_swarms
@@ -156,12 +157,11 @@ _PARAMS = 'reproduce', 'beyond'   # files of parameters whose exhibits draw the 
 
 def _is_exhibit(section: Section) -> bool: return section.home == 'build/ledger'
 
+def _page(section: Section) -> str: return section.notebook.relative_to(ROOT).as_posix()
+
 def _stems(section: Section) -> list[str]:
-    "List what the names of an exhibit's figures begin with; one page may draw several, as its title says."
-    title = read_json(section.notebook, {'cells': [{}]}, 'a notebook')['cells'][0]['source'][0]
-    m = re.search(r'(\d+) to \w+ (\d+)', title)
-    more = range(int(m[1]) + 1, int(m[2]) + 1) if m else []
-    return [section.name, *(section.name.replace(f'_{m[1]:0>2}', f'_{k:02d}', 1) for k in more)]
+    "List what the names of an exhibit's figures begin with; one notebook may draw several."
+    return [section.name, *(name for name, drawn_by in TOGETHER.items() if drawn_by == section.name)]
 
 def _of_exhibit(name: str, stems: list[str]) -> str | None:
     "Find the stem of a figure: the longest that its name begins with."
@@ -173,9 +173,7 @@ def _inputs(section: Section, known: dict) -> tuple[list[str], list[str]]:
     behind = [known[name] for name in sorted(graph([section.name], known))]
     text = '\n'.join(s.notebook.read_text(encoding='utf-8') + json.dumps(s.values) for s in behind)
     folders = sorted({f'{p.parent.relative_to(ROOT).as_posix()}/' for p in data_files(text)})
-    return sorted({s.notebook.relative_to(ROOT).as_posix() for s in behind} - {_page(section)}), folders
-
-def _page(section: Section) -> str: return section.notebook.relative_to(ROOT).as_posix()
+    return sorted({_page(s) for s in behind} - {_page(section)}), folders
 
 # %% ../nbs/94_archive.ipynb #92c963e8
 def _ref(names) -> list[dict]:

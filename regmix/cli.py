@@ -817,10 +817,11 @@ def _size_asked(at): # '1B:25B', '1B' or ':25B' -> numbers, None for what was le
 
 def _brought(at, higher, wanted, swarm, mixtures, losses, reading):
     "Read runs of several sizes, bring them to one, and say so."
+    from regmix.tables import AS_ONE_SIZE
     if higher: raise ValueError(f'--at is for losses, and {higher[0]!r} is better when HIGHER: fit it without --at')
     parameters, tokens = _size_asked(at)
     with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', '.*are taken as runs of one size')   # what --at does away with
+        warnings.filterwarnings('ignore', f'.*{AS_ONE_SIZE}')   # what --at does away with
         swarms = _read(swarm, mixtures, losses, wanted, join=False, **reading)
     from regmix.sizes import at_size
     read, known = at_size(swarms, wanted, parameters, tokens), [n for s in swarms for n in s.meta.get('notes', [])]

@@ -25,8 +25,8 @@ from .files import misfit, read_json, sealed, unknown, write_file
 from .laws import predictive_sd
 from .mixtures import check_mixtures, round_to_grid
 from .optima import Proposal, distances, domains_like, keeps_limits, propose, stability
-from .repetition import SIMULATED
 from .simulation import score
+from .swarms import SIMULATED
 from .tables import as_plain
 from .weights import read_weights
 

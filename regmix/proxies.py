@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ONCE', 'TrainConfig', 'learning_rate', 'random_stream', 'draw_positions', 'domains_at', 'draw_domains', 'pick_chunks',
-           'plan', 'kept_chunks', 'draw_kept', 'check_kept', 'Batches', 'tokens_to_read', 'spread_chunks',
+           'plan', 'tokens_for', 'kept_chunks', 'draw_kept', 'check_kept', 'Batches', 'tokens_to_read', 'spread_chunks',
            'texts_by_host', 'texts_measured', 'row_losses', 'Validation', 'clip_gradients', 'read_ahead', 'Group',
            'group_size', 'pick_device', 'pick_precision', 'broken', 'save_checkpoint', 'read_tensors',
            'load_checkpoint']
@@ -242,7 +242,12 @@ def plan(
     return domain, pick_chunks(domain, list(weights.index), chunks, seed, run)
 
 # %% ../nbs/40_proxies.ipynb #9e51a0c3
-def _wanted(most, domain): return most.get(domain, most['*']) if isinstance(most, Mapping) else most
+def tokens_for(
+    most: int | Mapping,  # tokens, or {domain: tokens, '*': for the others}
+    domain: str,
+) -> int:
+    "Look up how many tokens a setting gives a domain."
+    return most.get(domain, most['*']) if isinstance(most, Mapping) else most
 
 def kept_chunks(
     chunks: int,          # that a domain has
@@ -250,7 +255,7 @@ def kept_chunks(
     domain: str,
 ) -> int:                 # that a run may read
     "Say how many chunks of a domain make a run repeat them as often as the planned run will (arXiv 2606.07597)."
-    planned = _wanted(config.simulate_epochs, domain)
+    planned = tokens_for(config.simulate_epochs, domain)
     return round(chunks * config.run_tokens / planned) if planned > config.run_tokens else chunks
 
 def draw_kept(
@@ -275,7 +280,7 @@ def check_kept(
         if d not in (*corpus.domains, '*'):
             raise ValueError(f'simulate_epochs={d!r}: {unknown("domain", d, corpus.domains)}')
     for d in domains:
-        n, planned = len(corpus.tokens(d)), _wanted(config.simulate_epochs, d)
+        n, planned = len(corpus.tokens(d)), tokens_for(config.simulate_epochs, d)
         if planned and n > config.context and not kept_chunks((n - 1) // config.context, config, d):
             raise ValueError(_cut_away(d, n, planned, config))
 
@@ -394,7 +399,7 @@ class Validation:
                  config: TrainConfig,   # of it, `context`, `valid` and the numbers of tokens
                  part: str = 'eval'):   # 'eval', 'last' or 'judge' (by domain), or 'host' (with `host_tokens`)
         texts, most = texts_measured(corpus, config, part), getattr(config, f'{part}_tokens')
-        chunks = {d: _wanted(most, d) // config.context for d in texts}
+        chunks = {d: tokens_for(most, d) // config.context for d in texts}
         parts = [spread_chunks(tokens, config.context, chunks[d]) for d, tokens in texts.items()]
         for (d, tokens), part in zip(texts.items(), parts):
             if not len(part): raise _too_short(d, len(tokens), config.context)

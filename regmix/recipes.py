@@ -587,7 +587,8 @@ def export_schedule(
     phase: int = None,         # one of them alone, from 1: for a trainer that reads no phases
 ) -> str:
     "Write a schedule in the words of a trainer; what the recipe cannot hold is said in a note."
-    recipe, found, table = _recipe(to), phases_of(schedule, tokens, steps), check_schedule(schedule)
+    recipe, table = _recipe(to), check_schedule(schedule)
+    found = phases_of(table, tokens, steps)
     if phase is not None or len(found) == 1:
         one = _one_phase(found, 1 if phase is None else phase)
         return export_mixture(table.iloc[one.number - 1], to, paths, tokens=one.tokens)
@@ -604,8 +605,8 @@ def export_schedule(
 # %% ../nbs/67_recipes.ipynb #6e5c1a15
 _FORM = {'phases': [{'begins': float, 'weights': {str: float}}], 'tokens?': float}
 
-def _json_schedule(path: Path) -> pd.DataFrame:
-    "Read the phases of a JSON file."
+def _json_schedule(path: Path) -> tuple[pd.DataFrame, int | None]:
+    "Read the phases of a JSON file, and the tokens if it has them."
     told = read_json(path, _FORM, 'a schedule', 'give {"phases": [{"begins": 0, "weights": {"web": 1}}]}')
     first = told['phases'][0]['weights'] if told['phases'] else {}
     for i, p in enumerate(told['phases']):
@@ -614,18 +615,19 @@ def _json_schedule(path: Path) -> pd.DataFrame:
             raise ValueError(f'{path}: phases 1 and {i + 1} have other domains ({", ".join(other)}): '
                              'write 0 for what is not read')
     weights = [p['weights'] for p in told['phases']]
-    return pd.DataFrame(weights, [p['begins'] for p in told['phases']], columns=list(first), dtype=float)
+    begins = [p['begins'] for p in told['phases']]
+    return pd.DataFrame(weights, begins, columns=list(first), dtype=float), told.get('tokens')
 
-def _table_schedule(path: Path) -> pd.DataFrame:
+def _table_schedule(path: Path) -> tuple[pd.DataFrame, None]:
     "Read a table with the column `begins`."
     from regmix.tables import as_numbers, read_cells
     cells = read_cells(path)
-    return as_numbers(cells, [f'line {n}' for n in cells.index], path)[0].set_index('begins')
+    return as_numbers(cells, [f'line {n}' for n in cells.index], path)[0].set_index('begins'), None
 
-def _result_schedule(folder: Path) -> pd.DataFrame:
+def _result_schedule(folder: Path) -> tuple[pd.DataFrame, None]:
     "Read what stage 33 wrote."
     full = folder.resolve()
-    return load_result(full.parent.name, full.name, full.parent.parent).table('schedule').set_index('begins')
+    return load_result(full.parent.name, full.name, full.parent.parent).table('schedule').set_index('begins'), None
 
 # %% ../nbs/67_recipes.ipynb #6e5c1a16
 _SCHEDULES = {'.json': _json_schedule, **dict.fromkeys(('.csv', '.tsv', '.txt', '.jsonl', '.parquet'), _table_schedule)}
@@ -649,5 +651,5 @@ def read_schedule(
     "Read a schedule, or raise ValueError naming what is at fault."
     path = Path(path)
     read = _result_schedule if path.is_dir() else _SCHEDULES[path.suffix.lower()]
-    table = check_schedule(read(path), str(path))
-    return table, read_json(path).get('tokens') if path.suffix.lower() == '.json' else None
+    table, tokens = read(path)
+    return check_schedule(table, str(path)), tokens

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIZE_LAWS', 'SizedRuns', 'sized_runs', 'as_size', 'check_sizes', 'SizeLaw', 'size_law', 'fit_sizes', 'beside',
-           'predict_larger', 'answers_in', 'rmse_draws', 'terms_at', 'shared_weight', 'resampled_laws', 'at_size']
+           'predict_larger', 'answers_in', 'rmse_draws', 'terms_at', 'resampled_laws', 'at_size']
 
 # %% ../nbs/56_sizes.ipynb #b24e41b6
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ import pandas as pd
 from .files import unknown
 from .laws import Law, make_law
 from .measures import draw_counts, resamples
-from .swarms import Swarm
-from .tables import as_count
+from .swarms import Swarm, long_losses
+from .tables import AS_ONE_SIZE, as_count
 
 # %% ../nbs/56_sizes.ipynb #e80f2ba0
 @dataclass(frozen=True)
@@ -48,8 +48,7 @@ def _parameters(swarm: Swarm):
     told = swarm.meta.get('sizes', {}).get('parameters') or swarm.meta.get('parameters')
     if told is None or isinstance(told, dict) and not told:
         raise ValueError(f'{_source(swarm)}: nothing says how many parameters its models have: '
-                         'give a column "parameters" '
-                         'in the table of runs')
+                         'give a column "parameters" in the table of runs')
     if not isinstance(told, dict): return as_count(told, f'{_source(swarm)}: parameters')
     if 'non_embedding' in told: return float(told['non_embedding'])
     return _of_runs(swarm, told, 'parameters')
@@ -95,8 +94,7 @@ def sized_runs(
     targets = [t for t in parts[0].losses if all(t in p.losses for p in parts)]
     if not targets: raise ValueError('the swarms have no loss in common: measure them on the same domains')
     mixtures = pd.concat([p.mixtures.reindex(columns=domains, fill_value=0.0) for p in parts], ignore_index=True)
-    rest = (pd.concat([getattr(p, k) for p in parts], ignore_index=True) for k in ('sizes', 'losses'))
-    sizes, losses = rest
+    sizes, losses = (pd.concat([getattr(p, k) for p in parts], ignore_index=True) for k in ('sizes', 'losses'))
     return SizedRuns(mixtures, sizes, losses[targets])
 
 # %% ../nbs/56_sizes.ipynb #87676a55
@@ -397,13 +395,6 @@ def terms_at(
     A = np.array([law.theta_[t.line] for t in mine])
     return A, np.array([np.exp(t.log(law.theta_[None], row)[0, 0]) for t in mine])
 
-def shared_weight(
-    p: np.ndarray,  # (d,) a mixture
-    q: np.ndarray,  # (d,) another one
-) -> float:         # from 0 to 1
-    "Measure which share of the weight two mixtures have in common."
-    return float(np.minimum(p, q).sum())
-
 # %% ../nbs/56_sizes.ipynb #9b45864e
 def resampled_laws(
     runs: SizedRuns,
@@ -471,7 +462,7 @@ def at_size(
     check_sizes(runs)
     parameters, tokens = _largest_known(runs, parameters, tokens)
     last = runs.keep(runs.sizes['last'])
-    X, notes, moved = last.X, [n for s in swarms for n in s.meta.get('notes', []) if _ALONE not in n], {}
+    X, notes, moved = last.X, [n for s in swarms for n in s.meta.get('notes', []) if AS_ONE_SIZE not in n], {}
     there = np.c_[X[:, :-2], np.full(len(X), parameters), np.full(len(X), tokens)]
     for t in targets:
         fitted = fit_sizes(runs, t, law)
@@ -481,16 +472,13 @@ def at_size(
                      + _check_largest(runs, t, law))
     return _as_swarm(swarms, last, pd.DataFrame(moved), notes, parameters, tokens, law)
 
-_ALONE = 'are taken as runs of one size'   # what a table's note says, as long as nothing is brought to one size
-
 # %% ../nbs/56_sizes.ipynb #0a2065d7
 def _as_swarm(swarms, last, losses, notes, parameters, tokens, law):
     "Make a swarm of runs that were brought to one size."
     names = pd.Index(last.sizes['run'], name='run')
-    wide = losses.set_index(names)
-    long = wide.rename_axis('run').reset_index().melt('run', var_name='domain', value_name='loss').dropna()
+    long = long_losses(losses.set_index(names), max(1, int(tokens))).dropna()
     meta = {'notes': list(dict.fromkeys(notes)), 'at': {'parameters': parameters, 'tokens': tokens, 'law': law}}
     same = [s.meta.get('bytes_per_token') for s in swarms]
     if same[0] is not None and all(v is not None for v in same): meta['bytes_per_token'] = same[0]
     name = f"{' + '.join(s.name for s in swarms)} at {as_size(parameters)}, {as_size(tokens)} tokens"
-    return Swarm(name, last.mixtures.set_index(names), long.assign(tokens=max(1, int(tokens))), meta)
+    return Swarm(name, last.mixtures.set_index(names), long, meta)

@@ -27,8 +27,8 @@ from .mixtures import check_mixtures
 from .models import ModelConfig, count_parameters, export, model_config
 from .proxies import (Group, TrainConfig, Validation, broken, check_kept, group_size, load_checkpoint,
                             pick_device, pick_precision, read_ahead, read_tensors, save_checkpoint, texts_by_host,
-                            tokens_to_read)
-from .swarms import LOSS_COLUMNS, ONCE, Swarm, load_swarm, mixtures_begun, mixtures_digest
+                            tokens_for, tokens_to_read)
+from .swarms import LOSS_COLUMNS, ONCE, SIMULATED, Swarm, load_swarm, mixtures_begun, mixtures_digest
 
 # %% ../nbs/45_training.ipynb #871a747f
 FORMAT = 1  # of a swarm's folder, and of how its numbers come about: another number, another swarm
@@ -593,13 +593,12 @@ def _of_reading(swarm, corpus, realised):
 def _of_repeats(swarm, corpus):
     "Say which run's repeats were simulated, and what was left of the text; nothing where none were."
     planned, domains = swarm.config.simulate_epochs, list(swarm.mixtures.columns)
-    by_domain = planned if isinstance(planned, dict) else {'*': planned}
-    cut = {d: n for d in domains if (n := by_domain.get(d, by_domain['*']))}
+    cut = {d: n for d in domains if (n := tokens_for(planned, d))}
     if not cut: return {}
     left = {d: n for d, n in tokens_to_read(corpus, swarm.config, domains).items() if d in cut}
     runs = ' and '.join(f'{n:,}' for n in dict.fromkeys(cut.values()))
     which = 'each domain' if len(cut) == len(domains) else ', '.join(cut)
-    note = (f'epochs were simulated: these models repeated the text of {which} as often as a run of {runs} tokens '
+    note = (f'{SIMULATED}: these models repeated the text of {which} as often as a run of {runs} tokens '
             f'on it would, of which they read {swarm.config.run_tokens:,} each')
     return {'simulated_epochs': {'planned_tokens': cut, 'kept_tokens': left}, 'notes': [note]}
 

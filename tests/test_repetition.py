@@ -18,9 +18,9 @@ from regmix.cli import app
 from regmix.laws import LogLinearLaw
 from regmix.proposals import caveats, load_proposal, propose_fit, resampled_weights
 from regmix.proxies import Batches, Group, TrainConfig, draw_kept, kept_chunks, load_checkpoint, save_checkpoint, tokens_to_read
-from regmix.repetition import SIMULATED, RepetitionLaw, discounted, effective_epochs, effective_weights, once_in
+from regmix.repetition import RepetitionLaw, discounted, effective_epochs, effective_weights, once_in
 from regmix.schedules import Scheduled
-from regmix.swarms import Swarm
+from regmix.swarms import SIMULATED, Swarm
 from regmix.tables import Metric
 from regmix.training import time_steps, train_swarm
 from toys import CONFIG

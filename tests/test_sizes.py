@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from regmix.sizes import (SIZE_LAWS, SizedRuns, SizeLaw, as_size, at_size, beside, check_sizes, fit_sizes, predict_larger, shared_weight, size_law, sized_runs,
+from regmix.mixtures import distance
+from regmix.sizes import (SIZE_LAWS, SizedRuns, SizeLaw, as_size, at_size, beside, check_sizes, fit_sizes, predict_larger, size_law, sized_runs,
                           terms_at)
 from regmix.swarms import load_swarm
 from regmix.tables import as_count, read_tables
@@ -121,7 +122,7 @@ def test_the_best_mixture_moves_under_the_joint_law_only():
         A, w = terms_at(law, 4e6, 3e8)
         rest = law.predict(np.c_[P, np.full(30, 4e6), np.full(30, 3e8)]) - np.exp(P @ A.T) @ w
         assert len(w) == parts and np.ptp(rest) < 1e-9
-    assert shared_weight(np.array([1, 0, 0]), np.array([0.25, 0.75, 0])) == 0.25
+    assert 1 - distance(pd.Series([1, 0, 0]), pd.Series([0.25, 0.75, 0])) == 0.25
 
 
 def test_our_swarms_side_by_side():
