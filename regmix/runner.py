@@ -599,6 +599,13 @@ def _changed(section, given, corpus):
     return replace(section, given=values, home=home)
 
 # %% ../nbs/92_runner.ipynb #7867786b
+def _note_tables(ran):
+    "Say which tables do not hold yet what some exhibits have just written."
+    from regmix.ledger import TABLES
+    for page in PAGES:
+        rows = [n for n, s in sections(PARAMS/f'{page}.yaml').items() if not s.own_folder and n in ran]
+        if rows: print(f"{TABLES[page]} is as it was; `make {page}` puts in the rows of {', '.join(rows)}")
+
 def _report(done, start, params, everything):
     "Say what became of it all; put the ledger together if everything is there. Return the exit status."
     states = ('ran', 'skipped', 'failed', 'blocked')
@@ -613,6 +620,7 @@ def _report(done, start, params, everything):
         module, _, save = PAGES[params.stem].partition('.')
         page = getattr(importlib.import_module(f'regmix.{module}'), save)()
         print(f'{len(page)} rows in {TABLES[params.stem]}')
+    else: _note_tables(count['ran'])
     print(f"{len(count['ran'])} ran, {len(done)} in all ({time.monotonic() - start:.0f} s)", flush=True)
     return 1 if bad else 0
 

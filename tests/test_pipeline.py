@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from regmix.files import FIGURES, load_result
-from regmix.ledger import (BEYOND, BEYOND_COLUMNS, COLUMNS, EXHIBITS, OTHER, VERDICTS, Rows, by_source, cells_of, collect, judge,
+from regmix.ledger import (BEYOND, BEYOND_COLUMNS, COLUMNS, EXHIBITS, OTHER, TABLES, VERDICTS, Rows, by_source, cells_of, collect, judge,
                            paper_rows, summary)
 from regmix.runner import LATE, Section, build, check_parameters, digests, fresh, graph, main, needs, run, sections
 from regmix.swarms import AUTHORS, load_swarm
@@ -183,6 +183,16 @@ def test_a_skip_that_cannot_be_written_leaves_the_old_rows(toy, monkeypatch):
     monkeypatch.undo()
     runner._settle(section, runner.Outcome("skipped", "no logs"), "now")
     assert not section.result.exists() and "no logs" in section.result.with_suffix(".skipped").read_text()
+
+
+def test_exhibits_that_run_alone_say_which_table_lacks_their_rows(monkeypatch, capsys):
+    from regmix import runner
+    for page, known in (("reproduce", RUNS), ("beyond", MORE)):
+        name = next(n for n, s in known.items() if not s.own_folder)
+        for state, said in (("ran", f"{TABLES[page]} is as it was; `make {page}` puts in the rows of {name}\n"), ("kept", "")):
+            monkeypatch.setattr(runner, "build", lambda names, *rest: {n: runner.Outcome(state) for n in names})
+            assert main([name]) == 0
+            assert capsys.readouterr().out.partition(f"{int(state == 'ran')} ran, 1 in all")[0] == said
 
 
 @pytest.mark.parametrize("error, status, line", [(OSError(28, "No space left on device", "build/x"), 1, "build/x: No space left on device"), (KeyboardInterrupt(), 130, "stopped; what is finished is kept"),
