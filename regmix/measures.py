@@ -302,24 +302,32 @@ def method_of(
     return pd.Series([r.rpartition('-')[0] for r in runs], list(runs))
 
 # %% ../nbs/12_measures.ipynb #208132b5
-def _seed_noise(values: pd.Series, groups) -> tuple[float, int]:
+def _check_paired(method, seed):
+    "Raise ValueError unless every method was run once with every seed."
+    for (m, s), runs in pd.crosstab(method, seed).stack().items():
+        if runs != 1: raise ValueError(f'method {m!r} has {runs} runs with seed {s!r}; a pairing by seed needs one')
+
+def _seed_noise(values: pd.Series, groups, seed=None) -> tuple[float, int]:
     "Pool the standard deviation between the runs of a group; and its degrees of freedom."
-    df = len(values) - len(groups)
+    left, df = values - groups.transform('mean'), len(values) - len(groups)
+    if seed is not None: left, df = left - left.groupby(seed).transform('mean'), df - seed.nunique() + 1
     if df < 1: raise ValueError('every method has one run; the noise between seeds needs some with several')
-    return (((values - groups.transform('mean')) ** 2).sum() / df) ** 0.5, df
+    return ((left ** 2).sum() / df) ** 0.5, df
 
 def compare_methods(
     values: pd.Series,  # one a run: a loss or a score
     method: pd.Series,  # of each run, the same index
     one: str,  # the method that the others are held against
     level: float = 0.95,  # of the intervals
+    seed: pd.Series = None,  # of each run, to compare seed by seed
 ) -> pd.DataFrame:  # index method in order of appearance; mean, seeds, difference (minus `one`), low, high, noise
     "Compare methods that were run with several seeds each; the noise is pooled over all of them (Student's t)."
     from scipy.special import stdtrit   # Student's quantiles
+    if seed is not None: _check_paired(method.loc[values.index], seed.loc[values.index])
     groups = values.groupby(method.loc[values.index], sort=False)
     mean, n = groups.mean(), groups.size()
     if one not in mean: raise unknown('method', one, mean.index)
-    noise, df = _seed_noise(values, groups)
+    noise, df = _seed_noise(values, groups, seed if seed is None else seed.loc[values.index])
     half, difference = stdtrit(df, (1 + level) / 2) * noise * (1 / n + 1 / n[one]) ** 0.5, mean - mean[one]
     half[one] = 0
     return pd.DataFrame({'mean': mean, 'seeds': n, 'difference': difference, 'low': difference - half,
