@@ -333,7 +333,7 @@ def draw_distances(
             far = o.facts.loc[[(law, aim, asked) for law in laws], 'distance']
             ax.scatter(far, y + up, marker=marker, facecolor=fill, edgecolor=colour, linewidth=0.9, s=size, zorder=3,
                        label=f'{as_label(name)}{more}')
-    ax.axvspan(-0.03, o.usual, color='0.93', linewidth=0, zorder=0, label='as far as 19 in 20 proxies from another')
+    ax.axvspan(-0.03, o.usual, color='0.93', linewidth=0, zorder=0, label='19 in 20 proxies have another this near')
     for line in y[1:] - 0.5: ax.axhline(line, color='0.85', linewidth=0.5, zorder=0)
     ax.set_yticks(y, [law.replace('Gaussian process', 'GP') for law in laws])
     ax.tick_params(axis='y', length=0)
@@ -350,10 +350,10 @@ def draw_guards(
     margins = o.made['margins']
     ax.plot(margins, 100 * kept[margins], 'o-')
     ax.axhline(100, color='0.6', linewidth=0.8, linestyle='--')
-    ax.text(margins[0], 98, 'without a guard', va='top', fontsize=7, color='0.4')
+    ax.text(margins[0], 102, 'without a guard', va='bottom', fontsize=7, color='0.4')
     name = as_label(domain_title(o.target))
     ax.set(xlabel='what any other target may lose\n(nats per token)', ylabel=f'gain on {name} that is left (%)',
-           ylim=(0, 105), title='(b) what guards cost')
+           ylim=(0, 112), title='(b) what guards cost')
 
 # %% ../nbs/82_analysis.ipynb #d9c1907f
 def draw_front(
@@ -371,7 +371,7 @@ def draw_front(
             label='the prior, predicted')
     name = as_label(domain_title(o.target))
     ax.set(xlabel=f'loss on {name}\n(nats per token)', ylabel=f'mean loss on the {len(o.rest)} others',
-           title='(c) one against the rest')
+           title=f'(c) {name} against the others')
     ax.legend(loc='upper center', bbox_to_anchor=(0.45, -0.3))
 
 # %% ../nbs/82_analysis.ipynb #15cf85fb

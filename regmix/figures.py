@@ -289,7 +289,8 @@ def label_ends(
     for name, at in zip(ends, spread_out(share, gap)):
         ax.annotate(name, ends[name], xytext=(1.03, at), textcoords='axes fraction', fontsize=7, va='center',
                     color=colours[name], annotation_clip=False, clip_on=False,
-                    arrowprops=dict(arrowstyle='-', color=colours[name], linewidth=0.5, shrinkA=0, shrinkB=0))
+                    arrowprops=dict(arrowstyle='-', color=colours[name], linewidth=0.5, shrinkA=0, shrinkB=0,
+                                    relpos=(0, 0.5)))   # to the middle of the name's left side
 
 # %% ../nbs/80_figures.ipynb #80c0d011
 SPACED = '(%, spaced by Fisher\'s z)'
