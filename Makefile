@@ -114,7 +114,7 @@ archive: $(READY) ## one file to deposit, dist/regmix-VERSION.zip: code, noteboo
 
 # LAB: options of JupyterLab, as on a server: make lab LAB="--no-browser --port=9000" (in a container --allow-root, too)
 lab: $(READY) ## open the notebooks in JupyterLab, at the tour
-	@set -f; JUPYTER_CONFIG_PATH="$$PWD/book/lab" $(PY) -m jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/nbs/tour.ipynb $$LAB
+	@set -f; JUPYTER_CONFIG_PATH=book/lab $(PY) -m jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/nbs/tour.ipynb $$LAB
 
 install: $(READY) ## make .venv with everything pinned
 

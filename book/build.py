@@ -107,7 +107,8 @@ class Book:
         "Write the page of one table: in no list, but a search finds it by its name."
         name = re.sub(r"\b0", "", Path(file).stem.replace("_", " ")).capitalize()
         text = relink((ROOT/file).read_text(encoding="utf-8"), file, file, self.find)
-        self.add(file, f"---\norphan: true\n---\n\n# {name}, the numbers\n\n{text}")
+        if not text.startswith("# "): text = f"# {name}, the numbers\n\n{text}"
+        self.add(file, f"---\norphan: true\n---\n\n{text}")
 
     def assemble(self):
         "Write all sources; remove those of pages that are gone."
