@@ -6,7 +6,7 @@
 PYTHON ?= python3
 TIER ?= cpu
 TASKS ?= paper
-GIVEN := PYTHON VENV ONLY TEXT TARGETS SET CORPUS SWARM TIER FROM RUN TO MODEL TASKS SHOTS LIMIT DATA OUT REPOSITORY
+GIVEN := PYTHON VENV ONLY TEXT TARGETS SET CORPUS SWARM TIER FROM RUN TO MODEL TASKS SHOTS LIMIT DATA OUT REPOSITORY LAB
 $(foreach name,$(GIVEN),$(if $(value $(name)),$(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 
 ifdef VENV
@@ -112,8 +112,9 @@ outputs: $(READY) ## run the tour, every chapter, the sessions and the walk-thro
 archive: $(READY) ## one file to deposit, dist/regmix-VERSION.zip: code, notebooks, data, figures, and a list of them with digests (seconds)
 	@$(PY) -m regmix.archive
 
+# LAB: options of JupyterLab, as on a server: make lab LAB="--no-browser --port=9000" (in a container --allow-root, too)
 lab: $(READY) ## open the notebooks in JupyterLab, at the tour
-	$(PY) -m jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/nbs/tour.ipynb
+	@set -f; JUPYTER_CONFIG_PATH=book/lab $(PY) -m jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/nbs/tour.ipynb $$LAB
 
 install: $(READY) ## make .venv with everything pinned
 

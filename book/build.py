@@ -99,9 +99,16 @@ class Book:
         self.written.add(file)
         write_bytes(SOURCE/file, (nbformat.writes(made) + "\n").encode())
 
-    def markdown(self, file: str, tail: str = "", orphan: bool = False):
+    def markdown(self, file: str, tail: str = ""):
         text = relink((ROOT/file).read_text(encoding="utf-8"), file, file, self.find)
-        self.add(file, ("---\norphan: true\n---\n\n" if orphan else "") + text + (f"\n\n{tail}\n" if tail else ""))
+        self.add(file, text + (f"\n\n{tail}\n" if tail else ""))
+
+    def table(self, file: str):
+        "Write the page of one table: in no list, but a search finds it by its name."
+        name = re.sub(r"\b0", "", Path(file).stem.replace("_", " ")).capitalize()
+        text = relink((ROOT/file).read_text(encoding="utf-8"), file, file, self.find)
+        if not text.startswith("# "): text = f"# {name}, the numbers\n\n{text}"
+        self.add(file, f"---\norphan: true\n---\n\n{text}")
 
     def assemble(self):
         "Write all sources; remove those of pages that are gone."
@@ -110,7 +117,8 @@ class Book:
             if file.endswith(".ipynb"): self.notebook(file)
             elif file == gallery: self.markdown(file, toctree(parts["Gallery"]))
             elif file == beyond: self.markdown(file, toctree(parts["Beyond the paper"]))
-            else: self.markdown(file, orphan=file in parts["Tables"])
+            elif file in parts["Tables"]: self.table(file)
+            else: self.markdown(file)
         self.stages()
         self.api()
         if self.has_explorer: self.add("explorer.md", EXPLORED)

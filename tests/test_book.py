@@ -135,6 +135,14 @@ def test_the_book_holds_every_notebook_once():
     assert chapters == sorted(chapters), "in the order of their numbers"
 
 
+def test_the_page_of_a_table_has_one_title(monkeypatch):
+    "A search lists pages by their titles."
+    made, book = {}, build.Book.__new__(build.Book)
+    book.find, book.add = pages.Finder(pages.plan()["Tables"]), lambda file, text: made.update({file: text})
+    for file in ("figures/table_02_ours.md", "figures/claims.md"): book.table(file)
+    assert [re.findall("(?m)^# .*", text) for text in made.values()] == [["# Table 2 ours, the numbers"], ["# The paper's claims"]]
+
+
 def test_every_exhibit_has_a_verdict():
     rows = results.verdicts()
     exhibits = pages.found("nbs/exhibits/*.ipynb")
