@@ -612,7 +612,8 @@ def unknown(
     "Make the error for a name that is not known, with the name that may have been meant."
     from difflib import get_close_matches
     known = [str(k) for k in known]
-    near = get_close_matches(str(name), known, n=1)
+    longer = [k for k in known if k.startswith(str(name))] if len(str(name)) > 2 else []
+    near = longer or get_close_matches(str(name), known, n=1)
     hint = f' (did you mean {near[0]!r}?)' if near else ''
     return ValueError(f"no {what} {str(name)!r}; choose from {', '.join(known)}{hint}")
 
