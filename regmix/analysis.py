@@ -371,7 +371,7 @@ def draw_front(
             label='the prior, predicted')
     name = as_label(domain_title(o.target))
     ax.set(xlabel=f'loss on {name}\n(nats per token)', ylabel=f'mean loss on the {len(o.rest)} others',
-           title=f'(c) {name} against the others')
+           title=f'(c) {name} or the rest')
     ax.legend(loc='upper center', bbox_to_anchor=(0.45, -0.3))
 
 # %% ../nbs/82_analysis.ipynb #15cf85fb
