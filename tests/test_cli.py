@@ -133,8 +133,8 @@ def test_laws_that_cannot_be_solved_are_searched(room):
 
 
 FAULTS = [
-    ("fit --mixtures m.csv --losses l.csv --out fit", "name at least one target"),
-    ("fit --mixtures m.csv --target a --out fit", "give either --swarm FOLDER, or --mixtures FILE and --losses FILE"),
+    ("fit --mixtures m.csv --losses l.csv --out fit", "missing: --target (or --higher); write: regmix fit"),
+    ("fit --mixtures m.csv --target a --out fit", "missing: --losses; write: regmix fit --mixtures m.csv"),
     ("fit --swarm s --mixtures m.csv --losses l.csv --target a --out fit", "give either --swarm"),
     ("fit --mixtures m.csv --losses l.csv --target lass --out fit", "l.csv: no column 'lass'; there is 'val_loss', 'arc_acc'"),
     ("fit --mixtures m.csv --losses l.csv --target flat --out fit", "target 'flat' is 1 in all 40 runs: there is nothing to regress"),
