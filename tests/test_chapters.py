@@ -35,10 +35,11 @@ def built_once(build, home):
 
 def execute(path, home):
     "Execute a chapter as `nbdev_test` does."
-    from nbdev.test import test_nb
+    import nbdev.test
     import regmix.corpora
+    nbdev.test.CaptureShell = functools.partial(nbdev.test.CaptureShell, mpl_format="png")   # at half the dots, as the runner draws
     regmix.corpora.build_corpus = built_once(regmix.corpora.build_corpus, home)
-    return test_nb(path, skip_flags=["slow"], basepath=ROOT)[0]
+    return nbdev.test.test_nb(path, skip_flags=["slow"], basepath=ROOT)[0]
 
 
 @pytest.fixture(scope="session")
