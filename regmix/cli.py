@@ -112,6 +112,7 @@ def _twice(order) -> str | None: # of the parameters as they were given
         if single and sum(p is param for p in order) > 1: return param.opts[0]
 
 _EXTRA = {}   # command -> what says, of words without an option and all that was given, what to write instead
+_LACKS = {}   # command -> what says, of the options given, what is not there yet; None where nothing lacks
 
 class _Once(typer.core.TyperCommand):
     "A command that takes each option once, but for those that may be repeated."
@@ -119,12 +120,19 @@ class _Once(typer.core.TyperCommand):
         if ctx.resilient_parsing: return super().parse_args(ctx, args)
         given = list(args)
         try:
-            _, extra, order = self.make_parser(ctx).parse_args(args=list(args))
+            options, extra, order = self.make_parser(ctx).parse_args(args=list(args))
             if extra and self.name in _EXTRA: raise _UsageError(_EXTRA[self.name](extra, given))
+            lacks = self.name in _LACKS and 'help' not in options and _LACKS[self.name](options, given)
+            if lacks: raise _UsageError(lacks)
             name = _twice(order)
             if name: raise _UsageError(f'{name} is given twice; it takes one value')
             return super().parse_args(ctx, args)
         except _UsageError as e: self._refuse(' '.join(e.format_message().split()), '--json' in given)
+
+    def format_help(self, ctx, formatter):   # names of laws are loaded for this page alone
+        for p in self.params:
+            if 'LAWS' in (p.help or ''): p.help = p.help.replace('LAWS', ', '.join(_laws('')))
+        super().format_help(ctx, formatter)
 
     def _refuse(self, line, as_json):
         _say(line)
@@ -628,7 +636,7 @@ def plan(
     target: _option(list[str], 'Column (or domain) to predict, better when lower; repeat.', '--target', '-t') = None,
     higher: _option(list[str], 'Column to predict that is better when HIGHER; repeat.', '--higher') = None,
     rho: _option(float, 'Rank correlation on unseen runs that would be enough.') = 0.95,
-    law: _option(str, 'Law whose curve is looked at; default: the Gaussian process on roots.') = None,
+    law: _option(str, 'Law whose curve is looked at: one of LAWS; default: the Gaussian process on roots.') = None,
     seed: _Seed = 0, corpora: _Corpora = Path('corpora'), vocab_size: _Vocab = 2048, max_bytes: _MaxBytes = None,
     text_field: _TextField = None, domain_field: _DomainField = None, valid_fraction: _ValidFraction = None,
     split_by: _SplitBy = None, tokenizer: _Tokenizer = None, eos: _Eos = None, **reading,
@@ -849,7 +857,7 @@ def fit(
     mixtures: _option(Path, 'A table of weights, one row a run.') = None,
     losses: _option(Path, 'A table of metrics, one row a run.') = None,
     unit: _option(str, 'Unit of the targets, for labels.') = None,
-    law: _option(list[str], 'Law that takes part; repeat; default: all.', '--law', autocompletion=_laws) = None,
+    law: _option(list[str], 'Law that takes part; repeat; default: all of LAWS.', '--law', autocompletion=_laws) = None,
     folds: _option(int, 'Folds of the cross-validation.') = 5, at: _At = None,
     seed: _Seed = 0, overwrite: _Overwrite = False, **reading,
 ):
@@ -887,6 +895,29 @@ def _line_of_fit(extra, given):
     return f'{begin}; if it is {kind}, write: {line}'
 
 _EXTRA['fit'] = _line_of_fit
+
+# %% ../nbs/95_cli.ipynb #ef698204
+_FIT_NEEDS = [  # what is needed of `regmix fit`: any of these options, what to call them, what to write
+    ({'swarm', 'mixtures'}, '--swarm, or --mixtures with --losses', '--swarm SWARM'),
+    ({'target', 'higher'}, '--target (or --higher)', '--target COLUMN'),
+    ({'out'}, '--out', '--out fit')]
+_PAIR = 'mixtures', 'losses'   # two tables; neither goes without the other
+
+def _needs_of_fit(told):
+    "List what a line for `regmix fit` needs, where some options are given."
+    one = len(told & set(_PAIR)) == 1 and 'swarm' not in told
+    pair = [({name}, f'--{name}', f'--{name} TABLE') for name in _PAIR]
+    return [*pair, *_FIT_NEEDS[1:]] if one else _FIT_NEEDS
+
+def _lacks_of_fit(options, given):
+    "Say all that a line for `regmix fit` lacks, and the line with it."
+    told = {name for name, value in options.items() if value}
+    lacks = [(what, words) for any_of, what, words in _needs_of_fit(told) if not told & any_of]
+    if not lacks: return None
+    line = ' '.join([shlex.join(['regmix', 'fit', *given]), *(words for _, words in lacks)])
+    return f'missing: {", ".join(what for what, _ in lacks)}; write: {line}'
+
+_LACKS['fit'] = _lacks_of_fit
 
 # %% ../nbs/95_cli.ipynb #5f25adb8
 def _asked(fit, limits, importance, kl, guard, worst, seed):

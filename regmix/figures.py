@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['FULL', 'HALF', 'COLOURS', 'AREAS', 'SMALL', 'RC', 'SPACED', 'style', 'colours_of', 'as_label', 'short', 'plain_ticks',
-           'refuse_small', 'save_figure', 'markdown_table', 'save_table', 'with_interval', 'say_rho', 'scatter_rank',
-           'diagonal', 'draw_order', 'heatmap', 'band', 'spread_out', 'label_ends', 'rho_axis', 'dot_rows',
-           'method_dots', 'log_weights', 'weights_axis']
+           'refuse_small', 'check_name', 'save_figure', 'markdown_table', 'save_table', 'with_interval', 'say_rho',
+           'scatter_rank', 'diagonal', 'draw_order', 'heatmap', 'band', 'spread_out', 'label_ends', 'rho_axis',
+           'dot_rows', 'method_dots', 'log_weights', 'weights_axis']
 
 # %% ../nbs/80_figures.ipynb #d28b467a
-import io, sys, unicodedata
+import io, re, sys, unicodedata
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -123,12 +123,22 @@ def _settle(fig):
         if fig.get_layout_engine(): fig.get_layout_engine().execute(fig)
     with mpl.rc_context({'figure.constrained_layout.use': False}): fig.set_layout_engine(None)
 
+# %% ../nbs/80_figures.ipynb #80c0d022
+def check_name(
+    name: str,  # of files, without ending
+):
+    "Raise ValueError for what can be no name of a figure or a table, such as its caption."
+    if re.fullmatch(r'[\w-]+', name): return
+    raise ValueError(f"{name!r} is no name of a file: give letters, digits, _ and - alone, as in 'table_02'")
+
+# %% ../nbs/80_figures.ipynb #80c0d023
 def save_figure(fig,                            # a matplotlib figure
                 name: str,                      # 'figure_02': the files' name without ending
-                folder: str | Path = FIGURES,   # where to
+                *, folder: str | Path = FIGURES, # where to; by name alone, as a table has its caption there
                ) -> list[Path]:                 # the PDF and the PNG
     "Write a figure as PDF and PNG whose bytes depend on the drawing alone, and show the PNG if this is a notebook."
     paths = []
+    check_name(name)
     _settle(fig)
     refuse_small(fig)
     for kind, metadata in _FORMATS.items():
@@ -155,9 +165,10 @@ def markdown_table(table: pd.DataFrame,  # the index is not shown: reset it to s
 def save_table(table: pd.DataFrame,           # one row a line; the index is not written
                name: str,                     # 'table_02': the files' name without ending
                caption: str,                  # one or two sentences above the Markdown table
-               folder: str | Path = FIGURES,  # where to
+               *, folder: str | Path = FIGURES, # where to
               ) -> list[Path]:                # the CSV and the Markdown
     "Write a table as CSV and as Markdown."
+    check_name(name)
     return [write_file(Path(folder)/f'{name}.csv', table.to_csv(index=False, lineterminator='\n')),
             write_file(Path(folder)/f'{name}.md', f'{caption}\n\n{markdown_table(table)}')]
 

@@ -20,7 +20,7 @@ from .files import DATA, write_file
 from .installed import read_installed
 from .measures import noise_floor
 from .paper import domain_title
-from .swarms import list_swarms, load_swarm
+from .swarms import Swarm, list_swarms, load_swarm
 from .text import Document, Reader, chain, read_folder
 
 # %% ../nbs/27_replication.ipynb #d24adcf2
@@ -149,11 +149,28 @@ def _epochs(folder: Path, swarms: list) -> pd.DataFrame:
     most = {name: pd.Series(load_swarm(folder/name).meta['largest_epochs']) for name in swarms}
     return pd.DataFrame(most).round(2).rename(index=domain_title).rename_axis('domain').reset_index()
 
+# %% ../nbs/27_replication.ipynb #8af87db8
+def _planned(swarm: Swarm) -> str | None:
+    "Say of which run a swarm simulated the epochs: its tokens; None where none were simulated."
+    told = swarm.meta.get('simulated_epochs')
+    if not told: return None
+    runs = {}   # tokens -> domains
+    for domain, tokens in told['planned_tokens'].items(): runs.setdefault(tokens, []).append(domain)
+    whole = len(runs) == 1 and len(told['planned_tokens']) == len(swarm.domains)
+    return '; '.join(f'{n:,}' if whole else f'{n:,} ({", ".join(map(domain_title, of))})' for n, of in runs.items())
+
+def _of_swarms(folder: Path, swarms: pd.DataFrame) -> pd.DataFrame:
+    "Tabulate the swarms; which run's epochs were simulated is a column where any swarm has such."
+    table = swarms.round({'epochs': 2}).reset_index()
+    planned = [_planned(load_swarm(folder/name)) for name in swarms.index]
+    return table.assign(**{'epochs simulated for a run of (tokens)': planned}) if any(planned) else table
+
+# %% ../nbs/27_replication.ipynb #8af87dba
 def card_tables(folder: Path = CARD.parent) -> dict[str, str]: # name -> Markdown
     "Make the tables of the data card."
     swarms = list_swarms(folder)
     of_17 = [name for name in swarms.index if not name.startswith(('code', 'hundred'))]
-    made = {'swarms': swarms.round({'epochs': 2}).reset_index(),
+    made = {'swarms': _of_swarms(folder, swarms),
             'noise': _noise(folder), 'epochs': _epochs(folder, of_17)}
     return {name: markdown_table(table) for name, table in made.items()}
 

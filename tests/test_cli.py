@@ -299,6 +299,20 @@ def test_a_wrong_option_is_one_line_and_one_object(room):
         assert why in told["error"] and err == f"regmix: {told['error']}\n"
 
 
+def test_a_line_for_fit_is_told_all_that_it_lacks(room):
+    "Every option that is needed in one message, with the line to write; the help names the laws."
+    from regmix.laws import LAWS
+    for line, why in {"fit": "missing: --swarm, or --mixtures with --losses, --target (or --higher), --out; write: regmix fit --json --swarm SWARM --target COLUMN --out fit",
+                      "fit --mixtures m.csv": "missing: --losses, --target (or --higher), --out; write: regmix fit --mixtures m.csv --json --losses TABLE --target COLUMN --out fit",
+                      "fit --losses l.csv --higher acc --out f": "missing: --mixtures; write:", "fit --swarm s --out f": "missing: --target (or --higher); write:",
+                      "fit m.csv": "write: regmix fit --mixtures m.csv --losses m.csv --json --target COLUMN --out fit"}.items():
+        told, err = ask(line + " --json", 2)
+        assert why in told["error"] and err == f"regmix: {told['error']}\n"
+    for command in ("fit", "plan"):
+        said = "".join(CliRunner().invoke(app, [command, "--help"]).stdout.split())   # lines break at hyphens, too
+        assert all(law.replace(" ", "") in said for law in LAWS) and "LAWS" not in said
+
+
 def test_few_runs_say_what_they_lack(room):
     X, Y = pd.read_csv("m.csv")[:12], pd.read_csv("l.csv")[:12]
     X.to_csv("few.csv", index=False), Y.to_csv("fewl.csv", index=False)

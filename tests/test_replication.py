@@ -91,3 +91,19 @@ def test_the_corpus_table_agrees_with_the_swarms():
         corpus = pd.read_csv(FOLDER/f"{table}.csv").set_index("domain")
         prior = pd.Series(ours(name).meta["prior"])
         assert len(corpus) == domains and (corpus["prior"] - prior).abs().max() < 1e-4 and corpus["train_tokens"].sum() > 1e7
+
+
+def test_the_card_says_whose_epochs_were_simulated_and_is_silent_elsewhere(tmp_path):
+    from dataclasses import replace
+    from regmix.replication import _of_swarms
+    from regmix.swarms import list_swarms, save_swarm
+    few = {name: ours(name) for name in ("noise", "unseen_330k")}
+    for name, swarm in few.items(): save_swarm(swarm, tmp_path/name)
+    silent = _of_swarms(tmp_path, list_swarms(tmp_path))
+    assert silent.equals(list_swarms(tmp_path).round({"epochs": 2}).reset_index())
+    told = {"planned_tokens": dict.fromkeys(few["noise"].domains, 10**9), "kept_tokens": {}}
+    save_swarm(replace(few["noise"], meta=few["noise"].meta | {"simulated_epochs": told}), tmp_path/"noise", overwrite=True)
+    found = _of_swarms(tmp_path, list_swarms(tmp_path))
+    assert found[silent.columns].equals(silent)
+    column = found.set_index("swarm")["epochs simulated for a run of (tokens)"]
+    assert column["noise"] == "1,000,000,000" and pd.isna(column["unseen_330k"])   # a dash in the card
