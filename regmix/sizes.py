@@ -366,11 +366,13 @@ def predict_larger(
     return pd.DataFrame(found, index=large.sizes['run'])
 
 # %% ../nbs/56_sizes.ipynb #29c3a7dd
+_FACTS = 'true', 'draw', 'run', 'test', 'target'   # columns that are no predictions
+
 def answers_in(
-    found: pd.DataFrame,  # of `predict_larger`
+    found: pd.DataFrame,  # of `predict_larger` or `predict_with_pilots`
 ) -> list[str]:
     "List the methods that predicted something."
-    return [c for c in found if c != 'true' and not c.startswith('sd ')]
+    return [c for c in found if c not in _FACTS and not c.startswith('sd ')]
 
 def rmse_draws(
     found: pd.DataFrame,  # of `predict_larger`
@@ -415,41 +417,42 @@ def _along(x, y, at): # the line through (x, y), at other places
     return shift + slope * at
 
 # %% ../nbs/56_sizes.ipynb #293574e5
-def _shifted_laws(small, few, X, target):
-    "Predict by the law of each smaller size, as it is and along the line of the pilots."
-    y, found = few.losses[target].to_numpy(), {}
-    for n in np.sort(small.sizes['parameters'].unique()):
-        p = _one_size(small, np.vstack([few.X, X]), n, target)
-        name, p, at = f'law of {as_size(n)}', p[:len(y)], p[len(y):]
-        found |= {name: at, f'{name}, shifted': _along(p, y, at)}
-    return found
+def _from_smaller(small, X, target):
+    "Predict by the law of each smaller size, and by what was measured where all mixtures were run at one."
+    sizes = np.sort(small.sizes['parameters'].unique())
+    found = {f'law of {as_size(n)}': _one_size(small, X, n, target) for n in sizes}
+    rows = beside(small, X, target)
+    return found if (rows < 0).any() else found | {'no change': small.losses[target].to_numpy()[rows]}
 
-def _shifted_losses(small, few, X, target):
-    "Predict by what was measured at a smaller size; nothing where a mixture was not run there."
-    rows = [beside(small, Z, target) for Z in (few.X, X)]
-    if min(map(min, rows)) < 0: return {}
-    p, at = (small.losses[target].to_numpy()[r] for r in rows)
-    return {'no change': at, 'no change, shifted': _along(p, few.losses[target].to_numpy(), at)}
+def _with_few(known, y, few):
+    "Predict the rest of the runs: as the smaller sizes say, and along the line of the pilots."
+    found = {'true': y[~few]}
+    for name, p in known.items():
+        found |= {name: p[~few], f'{name}, shifted': _along(p[few], y[few], p[~few])}
+    return found
 
 # %% ../nbs/56_sizes.ipynb #293574e6
 def predict_with_pilots(
     runs: SizedRuns,      # of the size that is predicted, and of smaller ones
-    pilots: np.ndarray,   # (len(runs),) which of the largest are fitted on
+    pilots: Sequence,     # of (len(runs),): which of the largest are fitted on, for each draw
     target: str,
     laws: tuple = tuple(SIZE_LAWS),
     **settings,           # of `SizeLaw`
-) -> pd.DataFrame:        # (k, ...) true, then one column a method; 'sd joint' and the like by the laws
+) -> pd.DataFrame:        # draw, true, then one column a method; 'sd joint' and the like by the laws
     "Predict the last points of the largest runs from the smaller runs and a few pilots."
-    n, last = runs.sizes['parameters'], runs.sizes['last']
-    top = (n == n.max()).to_numpy()
-    small, few, large = runs.keep(~top), runs.keep(pilots), runs.keep(top & last & ~pilots)
-    X = large.X
-    found = {'true': large.losses[target].to_numpy(), 'pilots alone': _one_size(few, X, n.max(), target),
-             **_shifted_laws(small, few, X, target), **_shifted_losses(small, few, X, target)}
-    for name in laws:
-        law = fit_sizes(runs.keep(~top | pilots), target, name, **settings)
-        found |= {name: law.predict(X), f'sd {name}': law.predict_sd(X)}
-    return pd.DataFrame(found, index=large.sizes['run'])
+    n = runs.sizes['parameters']
+    top, ends = (n == n.max()).to_numpy(), (n == n.max()) & runs.sizes['last']
+    large, parts = runs.keep(ends), []
+    known, y = _from_smaller(runs.keep(~top), large.X, target), large.losses[target].to_numpy()
+    for draw, mask in enumerate(pilots):
+        few = mask[ends]
+        rest, found = large.keep(~few), _with_few(known, y, few)
+        found['pilots alone'] = _one_size(large.keep(few), rest.X, n.max(), target)
+        for name in laws:
+            law = fit_sizes(runs.keep(~top | mask), target, name, **settings)
+            found |= {name: law.predict(rest.X), f'sd {name}': law.predict_sd(rest.X)}
+        parts.append(pd.DataFrame(found, index=rest.sizes['run']).assign(draw=draw))
+    return pd.concat(parts)
 
 # %% ../nbs/56_sizes.ipynb #2069e11c
 def terms_at(
