@@ -74,6 +74,7 @@ KINDS = {  # stage: (kind of result, file that is written last)
     '20_fit_regression': ('fits', 'result.json'),
     '25_compare_laws': ('laws', 'result.json'),
     '26_next_runs': ('next', 'result.json'),
+    '27_fit_sizes': ('sizes', 'result.json'),
     '30_simulate_mixtures': ('simulations', 'result.json'),
     '32_propose_mixtures': ('proposals', 'result.json'),
     '33_schedule_mixtures': ('schedules', 'result.json'),

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SIZE_LAWS', 'SizedRuns', 'sized_runs', 'as_size', 'check_sizes', 'SizeLaw', 'size_law', 'fit_sizes', 'beside',
-           'predict_larger', 'answers_in', 'rmse_draws', 'terms_at', 'resampled_laws', 'at_size']
+           'predict_larger', 'answers_in', 'rmse_draws', 'size_in', 'draw_pilots', 'predict_with_pilots', 'terms_at',
+           'resampled_laws', 'best_mixtures', 'how_far', 'at_size']
 
 # %% ../nbs/56_sizes.ipynb #b24e41b6
 from collections.abc import Sequence
@@ -15,7 +16,9 @@ import pandas as pd
 
 from .files import unknown
 from .laws import Law, make_law
-from .measures import draw_counts, resamples
+from .measures import draw_counts, draws_interval, resamples
+from .mixtures import distance
+from .optima import lowest
 from .swarms import Swarm, long_losses
 from .tables import AS_ONE_SIZE, as_count
 
@@ -363,11 +366,13 @@ def predict_larger(
     return pd.DataFrame(found, index=large.sizes['run'])
 
 # %% ../nbs/56_sizes.ipynb #29c3a7dd
+_FACTS = 'true', 'draw', 'run', 'test', 'target'   # columns that are no predictions
+
 def answers_in(
-    found: pd.DataFrame,  # of `predict_larger`
+    found: pd.DataFrame,  # of `predict_larger` or `predict_with_pilots`
 ) -> list[str]:
     "List the methods that predicted something."
-    return [c for c in found if c != 'true' and not c.startswith('sd ')]
+    return [c for c in found if c not in _FACTS and not c.startswith('sd ')]
 
 def rmse_draws(
     found: pd.DataFrame,  # of `predict_larger`
@@ -380,6 +385,74 @@ def rmse_draws(
     n = len(squares)
     rows = np.vstack([np.arange(n), *resamples(n, n_boot, seed)])
     return pd.DataFrame(np.sqrt(draw_counts(rows) @ squares / n), columns=methods)
+
+# %% ../nbs/56_sizes.ipynb #6159a551
+def size_in(
+    runs: SizedRuns,
+    name: str,  # such as '4M'
+) -> float:     # parameters, as the runs have them
+    "Find the size among the runs that a rounded name means; raise ValueError where none is near."
+    sizes = np.sort(runs.sizes['parameters'].unique())
+    off = np.abs(np.log(sizes / as_count(name, 'size')))
+    if off.min() > np.log(1.5): raise unknown('size', name, map(as_size, sizes))
+    return float(sizes[off.argmin()])
+
+# %% ../nbs/56_sizes.ipynb #293574e4
+def draw_pilots(
+    runs: SizedRuns,
+    n: int,         # pilots
+    seed: int = 0,
+) -> np.ndarray:    # (len(runs),) is this row a pilot?
+    "Draw some of the runs of the largest size, at their last point."
+    top = runs.sizes['parameters'] == runs.sizes['parameters'].max()
+    there = np.flatnonzero(top & runs.sizes['last'])
+    if not 3 <= n < len(there) - 2:
+        raise ValueError(f'{n} pilots of {len(there)} runs: give at least 3, and leave 3 to predict')
+    found = np.zeros(len(runs), bool)
+    found[np.random.default_rng(seed).choice(there, n, replace=False)] = True
+    return found
+
+def _along(x, y, at): # the line through (x, y), at other places
+    slope, shift = np.polyfit(x, y, 1)
+    return shift + slope * at
+
+# %% ../nbs/56_sizes.ipynb #293574e5
+def _from_smaller(small, X, target):
+    "Predict by the law of each smaller size, and by what was measured where all mixtures were run at one."
+    sizes = np.sort(small.sizes['parameters'].unique())
+    found = {f'law of {as_size(n)}': _one_size(small, X, n, target) for n in sizes}
+    rows = beside(small, X, target)
+    return found if (rows < 0).any() else found | {'no change': small.losses[target].to_numpy()[rows]}
+
+def _with_few(known, y, few):
+    "Predict the rest of the runs: as the smaller sizes say, and along the line of the pilots."
+    found = {'true': y[~few]}
+    for name, p in known.items():
+        found |= {name: p[~few], f'{name}, shifted': _along(p[few], y[few], p[~few])}
+    return found
+
+# %% ../nbs/56_sizes.ipynb #293574e6
+def predict_with_pilots(
+    runs: SizedRuns,      # of the size that is predicted, and of smaller ones
+    pilots: Sequence,     # of (len(runs),): which of the largest are fitted on, for each draw
+    target: str,
+    laws: tuple = tuple(SIZE_LAWS),
+    **settings,           # of `SizeLaw`
+) -> pd.DataFrame:        # draw, true, then one column a method; 'sd joint' and the like by the laws
+    "Predict the last points of the largest runs from the smaller runs and a few pilots."
+    n = runs.sizes['parameters']
+    top, ends = (n == n.max()).to_numpy(), (n == n.max()) & runs.sizes['last']
+    large, parts = runs.keep(ends), []
+    known, y = _from_smaller(runs.keep(~top), large.X, target), large.losses[target].to_numpy()
+    for draw, mask in enumerate(pilots):
+        few = mask[ends]
+        rest, found = large.keep(~few), _with_few(known, y, few)
+        found['pilots alone'] = _one_size(large.keep(few), rest.X, n.max(), target)
+        for name in laws:
+            law = fit_sizes(runs.keep(~top | mask), target, name, **settings)
+            found |= {name: law.predict(rest.X), f'sd {name}': law.predict_sd(rest.X)}
+        parts.append(pd.DataFrame(found, index=rest.sizes['run']).assign(draw=draw))
+    return pd.concat(parts)
 
 # %% ../nbs/56_sizes.ipynb #2069e11c
 def terms_at(
@@ -413,6 +486,41 @@ def resampled_laws(
         picks = np.concatenate([rows[g] for g in rng.integers(0, len(rows), len(rows))])
         found.append(SizeLaw(law.joint, law.huber, steps=20).fit(X[picks], y[picks], begin=law))
     return found
+
+# %% ../nbs/56_sizes.ipynb #7e842c31
+def best_mixtures(
+    runs: SizedRuns,
+    target: str,
+    places: dict,       # name -> (parameters, tokens); the first is what the others are held against
+    refits: int = 12,   # to resampled mixtures
+    seed: int = 0,
+    law: str = 'joint', # one of `SIZE_LAWS`
+    **settings,         # of `SizeLaw`
+) -> pd.DataFrame:      # at, draw (0: all runs), loss and kept (as the draw's law says), one column a domain
+    "Compute the best mixture at each place, by the law of all runs and by those of resampled mixtures."
+    fitted, most, rows = fit_sizes(runs, target, law, **settings), runs.mixtures.max().to_numpy(), []
+    for draw, l in enumerate([fitted, *resampled_laws(runs, target, fitted, refits, seed)]):
+        best = {at: lowest(*terms_at(l, *place), upper=most)[0] for at, place in places.items()}
+        kept = best[next(iter(places))]
+        for at, p in best.items():
+            loss, other = (l.predict(np.r_[q, places[at]][None])[0] for q in (p, kept))
+            rows.append([at, draw, loss, other, *p])
+    return pd.DataFrame(rows, columns=['at', 'draw', 'loss', 'kept', *runs.mixtures])
+
+# %% ../nbs/56_sizes.ipynb #7e842c32
+def how_far(
+    found: pd.DataFrame,  # of `best_mixtures`
+) -> pd.DataFrame:        # index at; moved with low and high (shares of the weight), cost (nats), another draw
+    "Say how far the best mixture moves from the first place, and how far by another draw of runs alone."
+    found = found.set_index(['draw', 'at'])
+    weights, first, rows = found.drop(columns=['loss', 'kept']), found.index[0][1], {}
+    for at in found.loc[0].index:
+        here, there = (weights.xs(place, level='at') for place in (at, first))
+        moved = pd.Series([distance(there.loc[i], here.loc[i]) for i in here.index])
+        noise = np.mean([distance(here.loc[0], here.loc[i]) for i in here.index[1:]])
+        mine = found.loc[(0, at)]
+        rows[at] = [*draws_interval(moved), mine['kept'] - mine['loss'], noise]
+    return pd.DataFrame(rows, index=['moved', 'low', 'high', 'cost', 'another draw']).T.rename_axis('at')
 
 # %% ../nbs/56_sizes.ipynb #48c7922f
 def _check_largest(runs, target, law):
