@@ -323,11 +323,12 @@ def compare_methods(
 ) -> pd.DataFrame:  # index method in order of appearance; mean, seeds, difference (minus `one`), low, high, noise
     "Compare methods that were run with several seeds each; the noise is pooled over all of them (Student's t)."
     from scipy.special import stdtrit   # Student's quantiles
-    if seed is not None: _check_paired(method.loc[values.index], seed.loc[values.index])
-    groups = values.groupby(method.loc[values.index], sort=False)
+    method = method.loc[values.index]
+    if seed is not None: _check_paired(method, seed := seed.loc[values.index])
+    groups = values.groupby(method, sort=False)
     mean, n = groups.mean(), groups.size()
     if one not in mean: raise unknown('method', one, mean.index)
-    noise, df = _seed_noise(values, groups, seed if seed is None else seed.loc[values.index])
+    noise, df = _seed_noise(values, groups, seed)
     half, difference = stdtrit(df, (1 + level) / 2) * noise * (1 / n + 1 / n[one]) ** 0.5, mean - mean[one]
     half[one] = 0
     return pd.DataFrame({'mean': mean, 'seeds': n, 'difference': difference, 'low': difference - half,
